@@ -1,0 +1,64 @@
+# Every target sets itself up in .venv; all a fresh machine needs is python3 >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := scripts/requirements.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint regen contract contract-diff record bench pins clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "anthropic-usage needs Python 3.11 or newer; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml $(PINS) | $(BIN)/python
+	@echo "setting up $(VENV) (once) ..." >&2
+	@$(PIP) --constraint $(PINS) --editable '.[simulator]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
+	@echo "setting up $(VENV) for development (once) ..." >&2
+	@$(PIP) --requirement $(PINS)
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run ## a week of all three reports from the built-in simulator, no key needed
+	@$(BIN)/anthropic-usage demo
+
+test: $(VENV)/.dev ## the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## formatting, lint, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+regen: $(VENV)/.dev ## overlays -> patched spec -> generated client
+	@$(BIN)/python scripts/regen.py
+
+contract: $(VENV)/.dev ## check spec, generated code and cassettes against each other
+	@$(BIN)/python scripts/regen.py --check
+	@$(BIN)/python scripts/contract.py
+
+contract-diff: $(VENV)/.dev ## what a change of the spec breaks for users: make contract-diff BASE=<git rev>
+	@$(BIN)/python scripts/contract_diff.py --base "$(or $(BASE),HEAD)"
+
+record: $(VENV)/.dev ## record the cassettes anew, from the simulator or, with a key set, from the live API
+	@$(BIN)/python scripts/record.py
+
+bench: $(VENV)/.dev ## compare with the peers and print ratios
+	@$(BIN)/python scripts/bench.py
+
+pins: $(BIN)/python ## resolve scripts/requirements.in into name==version lines
+	@$(PIP) uv
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --all-extras \
+	  pyproject.toml scripts/requirements.in --output-file $(PINS)
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
