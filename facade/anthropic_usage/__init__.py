@@ -1,0 +1,45 @@
+"""Exact, complete usage, cost and Claude Code reports from Anthropic's Admin API.
+
+>>> from anthropic_usage import UsageClient
+>>> with UsageClient() as client:  # doctest: +SKIP
+...     client.usage("2026-02-01", "2026-03-01", group_by=["model"]).by("model")
+"""
+
+from .client import AsyncUsageClient, UsageClient
+from .errors import (
+    AnthropicUsageError,
+    ApiError,
+    AuthenticationError,
+    ConnectionFailed,
+    IncompleteReport,
+    IncompleteReportWarning,
+    InvalidQuery,
+    MissingExtra,
+    PermissionDenied,
+    RateLimited,
+)
+from .flow import Retry
+from .report import AsyncReport, Report
+from .rows import ClaudeCodeRow, CostRow, ModelUse, UsageRow
+
+__all__ = [
+    "AnthropicUsageError",
+    "ApiError",
+    "AsyncReport",
+    "AsyncUsageClient",
+    "AuthenticationError",
+    "ClaudeCodeRow",
+    "ConnectionFailed",
+    "CostRow",
+    "IncompleteReport",
+    "IncompleteReportWarning",
+    "InvalidQuery",
+    "MissingExtra",
+    "ModelUse",
+    "PermissionDenied",
+    "RateLimited",
+    "Report",
+    "Retry",
+    "UsageClient",
+    "UsageRow",
+]

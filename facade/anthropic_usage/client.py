@@ -1,0 +1,365 @@
+"""The clients: one method a report or lookup, the same for blocking and for async code."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from anthropic_admin_client.models.api_key import ApiKey
+from anthropic_admin_client.models.organization import Organization
+from anthropic_admin_client.models.service_account import ServiceAccount
+from anthropic_admin_client.models.user import User
+from anthropic_admin_client.models.workspace import Workspace
+
+from . import names
+from .credentials import Credentials
+from .flow import Flow, Part, Retry, walk
+from .moments import Clock, Moment, utc_now
+from .plan import windows
+from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery
+from .report import AsyncReport, Report
+from .rows import ClaudeCodeRow, CostRow, UsageRow
+from .transport import AsyncTransport, Listener, Settings, Transport
+
+__all__ = ["AsyncUsageClient", "UsageClient"]
+
+API_VERSION = "2023-06-01"
+
+U = TypeVar("U")
+C = TypeVar("C")
+D = TypeVar("D")
+
+
+class _Reports(abc.ABC, Generic[U, C, D]):
+    """The reports, once for both clients."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        oauth_token: str | None = None,
+        base_url: str | None = None,
+        anthropic_version: str = API_VERSION,
+        timeout: float = 60.0,
+        retry: Retry | None = None,
+        listener: Listener | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            api_key: an Admin API key; else `ANTHROPIC_ADMIN_API_KEY`, then `ANTHROPIC_ADMIN_KEY`.
+            oauth_token: a token with `org:admin`, sent as a Bearer; else `ANTHROPIC_OAUTH_TOKEN`,
+                where no key is set.
+            base_url: else `ANTHROPIC_BASE_URL`, else https://api.anthropic.com.
+            anthropic_version: the `anthropic-version` header.
+            timeout: seconds to wait for an answer.
+            retry: how long to keep trying.
+            listener: is told of every wait and every page, for progress bars.
+            clock: the time of day, where the API's `Date` header does not say it.
+
+        Raises:
+            AuthenticationError: there is no key.
+            InvalidQuery: the base URL is none.
+        """
+        self._settings = Settings(
+            credentials=Credentials.find(api_key, oauth_token),
+            base_url=base_url,
+            timeout=timeout,
+            listener=listener,
+        )
+        self._version = anthropic_version
+        self._retry = retry or Retry()
+        self._clock = clock
+        self._connect()
+
+    def usage(
+        self,
+        starting_at: Moment,
+        ending_at: Moment | None = None,
+        *,
+        bucket_width: str = "1d",
+        group_by: Many = (),
+        models: Many | None = None,
+        api_key_ids: Many | None = None,
+        workspace_ids: Many | None = None,
+        service_tiers: Many | None = None,
+        context_window: Many | None = None,
+        inference_geos: Many | None = None,
+        account_ids: Many | None = None,
+        service_account_ids: Many | None = None,
+        speeds: Many | None = None,
+        limit: int | None = None,
+        strict: bool = True,
+    ) -> U:
+        """Return the tokens used through the Messages API, as a lazy report of `UsageRow`.
+
+        Args:
+            starting_at: datetime, date, RFC 3339 or `YYYY-MM-DD`; naive is UTC. Every bucket that
+                the range touches is in the report.
+            ending_at: exclusive; now, if left out.
+            bucket_width: `1d`, `1h` or `1m`.
+            group_by: at most five of the row's dimensions. `speed` is a beta of Anthropic's, whose
+                header is added.
+            models, api_key_ids, workspace_ids, service_tiers, context_window, inference_geos,
+                account_ids, service_account_ids, speeds: only use that matches one of these.
+            limit: buckets a page; the width's maximum, if left out. The report is always read to
+                its end.
+            strict: refuse a report with a hole; with False, warn.
+
+        Raises:
+            InvalidQuery: an argument the API would refuse or misread. Nothing was sent.
+
+        Source: platform.claude.com, api/admin/usage_report. Data appears within about 5 minutes.
+        """
+        query = UsageQuery.create(
+            starting_at,
+            self._clock() if ending_at is None else ending_at,
+            bucket_width=bucket_width,
+            group_by=group_by,
+            models=models,
+            api_key_ids=api_key_ids,
+            workspace_ids=workspace_ids,
+            service_tiers=service_tiers,
+            context_window=context_window,
+            inference_geos=inference_geos,
+            account_ids=account_ids,
+            service_account_ids=service_account_ids,
+            speeds=speeds,
+            limit=limit,
+            strict=strict,
+            anthropic_version=self._version,
+        )
+        report: U = self._report(query)
+        return report
+
+    def cost(
+        self,
+        starting_at: Moment,
+        ending_at: Moment | None = None,
+        *,
+        bucket_width: str = "1d",
+        group_by: Many = (),
+        limit: int | None = None,
+        strict: bool = True,
+    ) -> C:
+        """Return the billed dollars, as a lazy report of `CostRow`; completed UTC days only.
+
+        Args:
+            starting_at, ending_at, strict: as for `usage`.
+            bucket_width: `1d`, the only one.
+            group_by: `workspace_id`, `description`, or both. The description brings cost type,
+                model, token type, service tier, context window and geography with it.
+            limit: days a page, at most 31.
+
+        Raises:
+            InvalidQuery: as for `usage`; on reading, also if no day of the range has closed yet.
+
+        Source: platform.claude.com, api/admin/cost_report. Priority Tier costs are never in it.
+        """
+        query = CostQuery.create(
+            starting_at,
+            self._clock() if ending_at is None else ending_at,
+            bucket_width=bucket_width,
+            group_by=group_by,
+            limit=limit,
+            strict=strict,
+            anthropic_version=self._version,
+        )
+        report: C = self._report(query)
+        return report
+
+    def claude_code(
+        self,
+        starting_at: Moment,
+        ending_at: Moment | None = None,
+        *,
+        limit: int | None = None,
+    ) -> D:
+        """Return what Claude Code did, as a lazy report of `ClaudeCodeRow`; a request a UTC day.
+
+        Args:
+            starting_at, ending_at: a range of days, the end exclusive; to now, if left out.
+            limit: records a page, at most 1000.
+
+        Raises:
+            InvalidQuery: an argument the API would refuse or misread. Nothing was sent.
+
+        Source: platform.claude.com, manage-claude/claude-code-analytics-api. Data appears within
+        about an hour. Its estimated cost overlaps the cost report: never add the two.
+        """
+        query = ClaudeCodeQuery.create(
+            starting_at,
+            self._clock() if ending_at is None else ending_at,
+            limit=limit,
+            anthropic_version=self._version,
+        )
+        report: D = self._report(query)
+        return report
+
+    @abc.abstractmethod
+    def _connect(self) -> None:
+        """Make the transport; nothing is sent."""
+
+    @abc.abstractmethod
+    def _report(self, query: Query) -> Any:
+        """Return the lazy report of a query."""
+
+    def _walks(self, query: Query) -> Iterator[Flow]:
+        for window in windows(query, self._clock()):
+            yield walk(query, window, self._retry, self._clock)
+
+    def _lookup(self, lookup: Callable[..., Flow], **options: Any) -> Flow:
+        return lookup(self._version, self._retry, self._clock, **options)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._settings.base_url} {self._settings.credentials!r}>"
+
+
+class UsageClient(
+    _Reports[Report[UsageRow], Report[CostRow], Report[ClaudeCodeRow]],
+):
+    """Anthropic's usage, cost and Claude Code reports, over blocking I/O.
+
+    Use it in a `with` statement, or call `close()`. See `usage`, `cost` and `claude_code` for the
+    reports; lookups return lists of the generated models, read to their end.
+    """
+
+    def organization(self) -> Organization:
+        """Return the organization that the key belongs to."""
+        organization: Organization = self._list(self._lookup(names.organization))[0]
+        return organization
+
+    def workspaces(
+        self,
+        *,
+        include_archived: bool = True,
+        include_default: bool = False,
+        limit: int | None = None,
+    ) -> list[Workspace]:
+        """Return the workspaces, archived ones too, since past reports name them."""
+        options = {"include_archived": include_archived, "include_default": include_default}
+        return self._list(self._lookup(names.workspaces, limit=limit, **options))
+
+    def api_keys(
+        self,
+        *,
+        status: str | None = None,
+        workspace_id: str | None = None,
+        created_by_user_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[ApiKey]:
+        """Return the API keys: ids, names, hints; never the keys."""
+        options = {"status": status, "workspace_id": workspace_id}
+        options["created_by_user_id"] = created_by_user_id
+        return self._list(self._lookup(names.api_keys, limit=limit, **options))
+
+    def users(self, *, email: str | None = None, limit: int | None = None) -> list[User]:
+        """Return the members of the organization."""
+        return self._list(self._lookup(names.users, limit=limit, email=email))
+
+    def service_accounts(self, *, limit: int | None = None) -> list[ServiceAccount]:
+        """Return the service accounts; the API wants an OAuth token for them, not an Admin key."""
+        return self._list(self._lookup(names.service_accounts, limit=limit))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _connect(self) -> None:
+        self._transport = Transport(self._settings)
+
+    def _report(self, query: Query) -> Any:
+        def read() -> Iterator[Part]:
+            for flow in self._walks(query):
+                yield from self._transport.run(flow)
+
+        return Report(query, read)
+
+    def _list(self, flow: Flow) -> list[Any]:
+        return [item for items in self._transport.run(flow) for item in items]
+
+
+class AsyncUsageClient(
+    _Reports[AsyncReport[UsageRow], AsyncReport[CostRow], AsyncReport[ClaudeCodeRow]],
+):
+    """The same as `UsageClient` over asyncio: `async with`, `async for` and `await`."""
+
+    async def organization(self) -> Organization:
+        """See `UsageClient.organization`."""
+        organization: Organization = (await self._list(self._lookup(names.organization)))[0]
+        return organization
+
+    async def workspaces(
+        self,
+        *,
+        include_archived: bool = True,
+        include_default: bool = False,
+        limit: int | None = None,
+    ) -> list[Workspace]:
+        """See `UsageClient.workspaces`."""
+        options = {"include_archived": include_archived, "include_default": include_default}
+        return await self._list(self._lookup(names.workspaces, limit=limit, **options))
+
+    async def api_keys(
+        self,
+        *,
+        status: str | None = None,
+        workspace_id: str | None = None,
+        created_by_user_id: str | None = None,
+        limit: int | None = None,
+    ) -> list[ApiKey]:
+        """See `UsageClient.api_keys`."""
+        options = {"status": status, "workspace_id": workspace_id}
+        options["created_by_user_id"] = created_by_user_id
+        return await self._list(self._lookup(names.api_keys, limit=limit, **options))
+
+    async def users(self, *, email: str | None = None, limit: int | None = None) -> list[User]:
+        """See `UsageClient.users`."""
+        return await self._list(self._lookup(names.users, limit=limit, email=email))
+
+    async def service_accounts(self, *, limit: int | None = None) -> list[ServiceAccount]:
+        """See `UsageClient.service_accounts`."""
+        return await self._list(self._lookup(names.service_accounts, limit=limit))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _connect(self) -> None:
+        self._transport = AsyncTransport(self._settings)
+
+    def _report(self, query: Query) -> Any:
+        async def read() -> AsyncIterator[Part]:
+            for flow in self._walks(query):
+                async for part in self._transport.run(flow):
+                    yield part
+
+        return AsyncReport(query, read)
+
+    async def _list(self, flow: Flow) -> list[Any]:
+        return [item async for items in self._transport.run(flow) for item in items]

@@ -1,0 +1,90 @@
+"""Where the key comes from, and the one object that holds it without ever showing it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, MutableMapping
+
+from .errors import AuthenticationError
+
+__all__ = ["KEY_VARIABLES", "OAUTH_VARIABLE", "Credentials"]
+
+KEY_VARIABLES = ("ANTHROPIC_ADMIN_API_KEY", "ANTHROPIC_ADMIN_KEY")
+OAUTH_VARIABLE = "ANTHROPIC_OAUTH_TOKEN"
+_ADMIN_PREFIX = "sk-ant-admin"
+
+
+class Credentials:
+    """An Admin API key (sent as `x-api-key`) or an OAuth token (sent as a Bearer).
+
+    The secret lives in a closure, so neither `repr`, `vars`, pickling nor a debugger's view of
+    attributes shows it.
+    """
+
+    __slots__ = ("_apply", "kind", "source")
+
+    def __init__(self, secret: str, *, oauth: bool = False, source: str = "argument") -> None:
+        secret = secret.strip()
+        if not secret:
+            raise AuthenticationError(f"the key from {source} is empty")
+        if not all(33 <= ord(character) <= 126 for character in secret):
+            raise AuthenticationError(
+                f"the key from {source} holds characters that no key has; copy it again"
+            )
+        self.source = source
+        self.kind = "OAuth token" if oauth else "Admin API key"
+        if not oauth and not secret.startswith(_ADMIN_PREFIX):
+            warnings.warn(
+                f"the key from {source} does not start with {_ADMIN_PREFIX}: "
+                "the reports need an Admin API key, not one for inference",
+                stacklevel=2,
+            )
+        self._apply = _bearer(secret) if oauth else _key(secret)
+
+    @classmethod
+    def find(
+        cls,
+        api_key: str | None = None,
+        oauth_token: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Credentials:
+        """Return what was given, else what the environment holds; raises AuthenticationError."""
+        if api_key is not None:
+            return cls(api_key, source="api_key")
+        if oauth_token is not None:
+            return cls(oauth_token, oauth=True, source="oauth_token")
+        environ = os.environ if environ is None else environ
+        for name in KEY_VARIABLES:
+            if environ.get(name, "").strip():
+                return cls(environ[name], source=name)
+        if environ.get(OAUTH_VARIABLE, "").strip():
+            return cls(environ[OAUTH_VARIABLE], oauth=True, source=OAUTH_VARIABLE)
+        raise AuthenticationError(
+            f"no key: set {KEY_VARIABLES[0]} to an Admin API key (Console, Settings, Admin keys), "
+            "or try --demo"
+        )
+
+    def apply(self, headers: MutableMapping[str, str]) -> None:
+        """Put the secret into a request's headers."""
+        self._apply(headers)
+
+    def __repr__(self) -> str:
+        return f"<Credentials: {self.kind} from {self.source}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("credentials are not pickled")
+
+
+def _key(secret: str) -> Callable[[MutableMapping[str, str]], None]:
+    def apply(headers: MutableMapping[str, str]) -> None:
+        headers["x-api-key"] = secret
+
+    return apply
+
+
+def _bearer(secret: str) -> Callable[[MutableMapping[str, str]], None]:
+    def apply(headers: MutableMapping[str, str]) -> None:
+        headers["authorization"] = f"Bearer {secret}"
+
+    return apply

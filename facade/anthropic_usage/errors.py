@@ -1,0 +1,102 @@
+"""Everything that can go wrong, as types: catch `AnthropicUsageError` to catch them all.
+
+Messages are one sentence or two that say what to do. None of them, nor anything they hold, contains
+the key.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnthropicUsageError",
+    "ApiError",
+    "AuthenticationError",
+    "ConnectionFailed",
+    "IncompleteReport",
+    "IncompleteReportWarning",
+    "InvalidQuery",
+    "MissingExtra",
+    "PermissionDenied",
+    "RateLimited",
+]
+
+
+class AnthropicUsageError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InvalidQuery(AnthropicUsageError, ValueError):
+    """An argument the API would refuse or misread; raised before any request is sent."""
+
+
+class ApiError(AnthropicUsageError):
+    """The API answered with an error, and retrying did not or could not help.
+
+    Attributes:
+        status: HTTP status, or None where no request was sent (a key that is missing).
+        type: the API's own error type, such as `invalid_request_error`; None if the body had none.
+        message: the API's own message.
+        request_id: what Anthropic's support asks for; None if the answer carried none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str | None = None,
+        request_id: str | None = None,
+        advice: str = "",
+    ) -> None:
+        self.status = status
+        self.type = type
+        self.message = message
+        self.request_id = request_id
+        facts = [str(fact) for fact in (status, type) if fact is not None]
+        text = f"{' '.join(facts)}: {message}" if facts else message
+        if request_id:
+            text += f" (request {request_id})"
+        if advice:
+            text += f"; {advice}"
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_revive, (type(self), self.args, self.__dict__))
+
+
+class AuthenticationError(ApiError):
+    """No key, or one the API does not know (401)."""
+
+
+class PermissionDenied(ApiError):
+    """The key is known but may not read this (403)."""
+
+
+class RateLimited(ApiError):
+    """Still refused for asking too often after waiting as long as the retry budget allows (429)."""
+
+
+class IncompleteReport(AnthropicUsageError):
+    """The answer cannot be proven whole: a hole, an overlap, a broken cursor, an unknown shape.
+
+    Nothing partial is returned: a total is complete or it is this error.
+    """
+
+
+class ConnectionFailed(AnthropicUsageError):
+    """The API could not be reached, or kept breaking off, until the retry budget was spent."""
+
+
+class MissingExtra(AnthropicUsageError, ImportError):
+    """An optional library is not installed; the message names the extra to install."""
+
+
+class IncompleteReportWarning(UserWarning):
+    """A hole in a report that was asked for with `strict=False`."""
+
+
+def _revive(kind: type[ApiError], args: tuple[object, ...], state: dict[str, object]) -> ApiError:
+    """Rebuild an unpickled error, whose constructor takes other arguments than `args`."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error

@@ -1,0 +1,165 @@
+"""Arrow tables, Parquet files, and the data frames made of them. Needs the extra `arrow`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import AnthropicUsageError, MissingExtra
+from ..query import Query
+from ..rows import Row
+from ..wire import Page, rows
+from .sink import Staged
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+__all__ = ["ArrowSink", "ParquetSink", "schema", "to_pandas", "to_polars"]
+
+CENTS_SCALE: Final = 18
+"""Digits behind the point of a cent that a decimal column holds; dollars take two more."""
+
+_KINDS: Final = {
+    "starting_at": "moment",
+    "ending_at": "moment",
+    "date": "date",
+    "is_remote": "bool",
+    "amount_cents": "cents",
+    "amount_usd": "dollars",
+    "estimated_cost_usd": "dollars",
+    "models": "models",
+}
+
+
+class ArrowSink:
+    """Builds one Arrow table, a record batch a page."""
+
+    def __init__(self, query: Query) -> None:
+        self._pyarrow = require("pyarrow", "arrow")
+        self.query = query
+        self.schema = schema(query)
+        self._batches: list[pyarrow.RecordBatch] = []
+
+    def add(self, page: Page) -> None:
+        """Turn one page into columns."""
+        self._batches.append(batch(self.query, page, self.schema))
+
+    def finish(self) -> pyarrow.Table:
+        """Return the table."""
+        return self._pyarrow.Table.from_batches(self._batches, schema=self.schema)
+
+    def abort(self) -> None:
+        """Let go of what was read."""
+        self._batches.clear()
+
+
+class ParquetSink:
+    """Writes a Parquet file, a row group a page, that appears when it is whole."""
+
+    def __init__(self, query: Query, path: str | os.PathLike[str]) -> None:
+        parquet: Any = require("pyarrow.parquet", "arrow")
+        self.query = query
+        self.schema = schema(query)
+        self._staged = Staged(path)
+        self._writer = parquet.ParquetWriter(self._staged.file, self.schema, compression="zstd")
+
+    def add(self, page: Page) -> None:
+        """Write one page."""
+        self._writer.write_batch(batch(self.query, page, self.schema))
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self._writer.close()
+        self._staged.commit()
+
+    def abort(self) -> None:
+        """Remove what was staged."""
+        self._staged.discard()
+
+
+def schema(query: Query) -> pyarrow.Schema:
+    """Return the columns of a query's rows: UTC microseconds, whole tokens, decimal money."""
+    return require("pyarrow", "arrow").schema(
+        [(name, _type(name, query)) for name in query.columns()]
+    )
+
+
+def batch(query: Query, page: Page, columns: pyarrow.Schema) -> pyarrow.RecordBatch:
+    """Return a page as columns; raises AnthropicUsageError for what a column cannot hold."""
+    pa = require("pyarrow", "arrow")
+    table: list[Row] = list(rows(query, page))
+    try:
+        arrays = [
+            pa.array([_cell(getattr(row, field.name)) for row in table], type=field.type)
+            for field in columns
+        ]
+    except (pa.ArrowInvalid, OverflowError) as error:
+        raise AnthropicUsageError(f"a value does not fit its Arrow column: {error}") from None
+    return pa.record_batch(arrays, schema=columns)
+
+
+def to_pandas(table: pyarrow.Table) -> pandas.DataFrame:
+    """Return the table as a pandas frame; money stays `Decimal`."""
+    require("pandas", "pandas")
+    frame: pandas.DataFrame = table.to_pandas()
+    return frame
+
+
+def to_polars(table: pyarrow.Table) -> polars.DataFrame:
+    """Return the table as a Polars frame; money stays decimal."""
+    frame: polars.DataFrame = require("polars", "polars").from_arrow(table)
+    return frame
+
+
+def require(module: str, extra: str) -> Any:
+    """Import an optional library; raises MissingExtra that names the extra to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtra(
+            f"this needs {module.split('.')[0]}: pip install 'anthropic-usage[{extra}]'"
+        ) from None
+
+
+def _type(name: str, query: Query) -> pyarrow.DataType:
+    pa = require("pyarrow", "arrow")
+    kind = _KINDS.get(name) or ("text" if name in query.row.DIMENSIONS else "count")
+    types = {
+        "moment": lambda: pa.timestamp("us", tz="UTC"),
+        "date": pa.date32,
+        "bool": pa.bool_,
+        "text": pa.string,
+        "count": pa.int64,
+        "cents": lambda: pa.decimal128(38, CENTS_SCALE),
+        "dollars": lambda: pa.decimal128(38, CENTS_SCALE + 2),
+        "models": lambda: pa.list_(
+            pa.struct(
+                [
+                    ("model", pa.string()),
+                    ("input_tokens", pa.int64()),
+                    ("output_tokens", pa.int64()),
+                    ("cache_read_tokens", pa.int64()),
+                    ("cache_creation_tokens", pa.int64()),
+                    ("estimated_cost_usd", pa.decimal128(38, CENTS_SCALE + 2)),
+                ]
+            )
+        ),
+    }
+    return types[kind]()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        fields = (
+            "model",
+            "input_tokens",
+            "output_tokens",
+            "cache_read_tokens",
+            "cache_creation_tokens",
+            "estimated_cost_usd",
+        )
+        return [{name: getattr(use, name) for name in fields} for use in value]
+    return value

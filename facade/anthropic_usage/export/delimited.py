@@ -1,0 +1,90 @@
+"""CSV and NDJSON."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from typing import IO, Any
+
+from ..query import Query
+from ..rows import Row
+from ..wire import Page, rows
+from .plain import plain_row, plain_value
+from .sink import Staged
+
+__all__ = ["CsvSink", "NdjsonSink", "write_csv"]
+
+Target = str | os.PathLike[str] | IO[str]
+
+
+class _TextSink:
+    """Writes to a file that appears when it is whole, or to an open text stream as it comes."""
+
+    def __init__(self, target: Target) -> None:
+        self._staged: Staged | None = None
+        if isinstance(target, str | os.PathLike):
+            self._staged = Staged(target)
+            self.out: IO[str] = io.TextIOWrapper(self._staged.file, encoding="utf-8", newline="")
+        else:
+            self.out = target
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self.out.flush()
+        if self._staged is not None:
+            self._staged.commit()
+
+    def abort(self) -> None:
+        """Remove what was staged; what a stream was sent cannot be taken back."""
+        if self._staged is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.out.detach()  # type: ignore[attr-defined]
+            self._staged.discard()
+
+
+class CsvSink(_TextSink):
+    """One line a row, a header first; moments in RFC 3339, money in plain digits."""
+
+    def __init__(self, query: Query, target: Target) -> None:
+        super().__init__(target)
+        self.query = query
+        self._columns = query.columns()
+        self._writer = csv.writer(self.out, lineterminator="\n")
+        self._writer.writerow(self._columns)
+
+    def add(self, page: Page) -> None:
+        """Write one page."""
+        for row in rows(self.query, page):
+            self._writer.writerow([_cell(getattr(row, name)) for name in self._columns])
+
+
+class NdjsonSink(_TextSink):
+    """One JSON object a line."""
+
+    def __init__(self, query: Query, target: Target) -> None:
+        super().__init__(target)
+        self.query = query
+        self._columns = query.columns()
+
+    def add(self, page: Page) -> None:
+        """Write one page."""
+        for row in rows(self.query, page):
+            self.out.write(json.dumps(plain_row(row, self._columns), ensure_ascii=False) + "\n")
+
+
+def write_csv(table: list[Row], columns: tuple[str, ...], out: IO[str]) -> None:
+    """Write rows that are already at hand, such as groups."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in table:
+        writer.writerow([_cell(getattr(row, name)) for name in columns])
+
+
+def _cell(value: Any) -> Any:
+    plain = plain_value(value)
+    if isinstance(plain, list | dict):
+        return json.dumps(plain, ensure_ascii=False)
+    return str(plain).lower() if isinstance(plain, bool) else plain

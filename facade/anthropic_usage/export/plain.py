@@ -1,0 +1,40 @@
+"""Values as JSON and CSV write them: exact, and the same everywhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from ..moments import rfc3339
+from ..money import plain
+from ..rows import ModelUse, Row
+
+__all__ = ["plain_row", "plain_value"]
+
+
+def plain_value(value: Any) -> Any:
+    """Return a JSON value: money and moments as strings, the rest as it is."""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, dt.datetime):
+        return rfc3339(value)
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, ModelUse):
+        return {
+            "model": value.model,
+            "input_tokens": value.input_tokens,
+            "output_tokens": value.output_tokens,
+            "cache_read_tokens": value.cache_read_tokens,
+            "cache_creation_tokens": value.cache_creation_tokens,
+            "estimated_cost_usd": plain(value.estimated_cost_usd),
+        }
+    if isinstance(value, tuple | list):
+        return [plain_value(item) for item in value]
+    return value
+
+
+def plain_row(row: Row, columns: tuple[str, ...]) -> dict[str, Any]:
+    """Return the row's `columns` as JSON values."""
+    return {name: plain_value(getattr(row, name)) for name in columns}

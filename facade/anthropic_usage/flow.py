@@ -1,0 +1,412 @@
+"""The walk, without I/O: retries, pages and completeness, written once for sync and async.
+
+A flow is a generator that yields `Send` (and is sent a `Reply` or a `Failure`), `Wait` and `Emit`,
+in the manner of `httpx.Auth.auth_flow`. Whoever drives it owns sockets and sleeping.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import random
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from .errors import (
+    ApiError,
+    AuthenticationError,
+    ConnectionFailed,
+    IncompleteReport,
+    IncompleteReportWarning,
+    PermissionDenied,
+    RateLimited,
+)
+from .moments import Clock, parse_moment, rfc3339, utc_now
+from .plan import Window
+from .query import Query
+from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc
+
+__all__ = [
+    "SETTLING",
+    "Emit",
+    "Failure",
+    "Flow",
+    "Part",
+    "Reply",
+    "Retry",
+    "Send",
+    "Step",
+    "Wait",
+    "exchange",
+    "hole",
+    "walk",
+]
+
+SETTLING: Final = dt.timedelta(hours=1)
+"""How long the newest data can still be missing or change. Anthropic says about 5 minutes,
+sometimes later (manage-claude/usage-cost-api), and an hour for Claude Code (claude-code-analytics-api)."""
+
+
+@attrs.frozen
+class Send:
+    """Send this request: keyword arguments of `httpx.Client.build_request`."""
+
+    request: dict[str, Any]
+
+
+@attrs.frozen
+class Wait:
+    """Sleep before going on."""
+
+    seconds: float
+    why: str
+
+
+@attrs.frozen
+class Emit:
+    """Hand this over to whoever asked: a `Part` of a report, or a list of what a lookup holds."""
+
+    value: Any
+
+
+@attrs.frozen
+class Part:
+    """A page of a report, proven to follow on what came before it in its window."""
+
+    page: Page
+    body: bytes = attrs.field(repr=False)
+    begins: dt.datetime
+    ends: dt.datetime
+    """The page covers [begins, ends)."""
+    now: dt.datetime
+    """The API's time when it answered."""
+
+
+@attrs.frozen
+class Reply:
+    """An HTTP answer; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@attrs.frozen
+class Failure:
+    """No answer, or a broken one."""
+
+    reason: str
+
+
+Step = Send | Wait | Emit
+Flow = Generator[Step, Reply | Failure | None, None]
+
+
+@attrs.frozen(kw_only=True)
+class Retry:
+    """How long to keep trying one request: at most `attempts` times, for about `seconds` seconds.
+
+    Waits follow the API's own word (`retry-after-ms`, `Retry-After`, a rate limit's reset that lies
+    ahead), else exponential backoff with full jitter between 0 and `base * 2**n`, at most `cap`.
+    """
+
+    attempts: int = attrs.field(default=8, validator=attrs.validators.ge(1))
+    seconds: float = attrs.field(default=300.0, validator=attrs.validators.ge(0))
+    base: float = attrs.field(default=0.5, validator=attrs.validators.gt(0))
+    cap: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+    random: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    monotonic: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
+
+    def delay(self, attempt: int, reply: Reply | Failure, now: dt.datetime) -> float:
+        """Return how many seconds to wait before attempt number `attempt + 1`."""
+        if isinstance(reply, Reply):
+            asked = _asked_delay(reply, now)
+            if asked is not None:
+                return asked
+        ceiling: float = min(self.cap, self.base * 2 ** (attempt - 1))
+        return ceiling * self.random()
+
+
+def exchange(
+    request: dict[str, Any],
+    retry: Retry,
+    clock: Clock = utc_now,
+    tolerate: Callable[[Reply], bool] = lambda reply: False,
+) -> Generator[Step, Reply | Failure | None, Reply]:
+    """Send `request` until it is answered with 200 or trying again makes no sense.
+
+    Returns the answer, also one that `tolerate` accepts; raises ApiError or one of its kinds for
+    any other, and ConnectionFailed if there was none.
+    """
+    deadline = retry.monotonic() + retry.seconds
+    attempt = 0
+    while True:
+        attempt += 1
+        reply = yield Send(request)
+        if reply is None:
+            raise AssertionError("a flow must be sent a Reply or a Failure after each Send")
+        if isinstance(reply, Reply) and (reply.status == 200 or tolerate(reply)):
+            return reply
+        if not _worth_retrying(reply):
+            raise failed(reply, attempt)
+        delay = retry.delay(attempt, reply, clock())
+        if attempt >= retry.attempts or retry.monotonic() + delay > deadline:
+            raise failed(reply, attempt, delay)
+        yield Wait(delay, _cause(reply))
+
+
+def walk(query: Query, window: Window, retry: Retry, clock: Clock = utc_now) -> Flow:
+    """Fetch one window of a report page by page, emit each page as a `Part`, and prove it whole.
+
+    A cost window without a completed day emits nothing. Raises IncompleteReport for a hole, an
+    overlap, anything outside the window, a cursor that repeats or is missing, or an unknown shape;
+    ApiError and ConnectionFailed as `exchange` does.
+    """
+    proof = _RecordProof(query, window) if query.records else _BucketProof(query, window)
+    cursor: str | None = None
+    cursors: set[str] = set()
+    while True:
+        request = query.request(window.starting_at, window.ending_at, cursor)
+        reply = yield from exchange(
+            request, retry, clock, lambda reply: _nothing_closed_yet(query, window, reply, clock)
+        )
+        if reply.status != 200:
+            return
+        now = server_time(reply, clock)
+        page = decode(query, reply.body)
+        begins = proof.last
+        proof.check(page)
+        if not page.has_more:
+            proof.finish(now)
+        yield Emit(Part(page, reply.body, begins, proof.last, now))
+        if not page.has_more:
+            return
+        cursor = page.next_page
+        if not cursor or cursor in cursors or not page.data:
+            raise IncompleteReport(_broken_cursor(query, page, cursor, proof.last))
+        cursors.add(cursor)
+
+
+def _broken_cursor(query: Query, page: Page, cursor: str | None, last: dt.datetime) -> str:
+    if not cursor:
+        what = "says there is more but gives no next_page to ask for it"
+    elif not page.data:
+        what = "sent a page without data that says there is more"
+    else:
+        what = "repeats the cursor of a page already read, so it would never end"
+    return f"the {query.report} report is not whole: after {rfc3339(last)} it {what}"
+
+
+class _BucketProof:
+    """Buckets must tile the window: once each, in order, without a hole."""
+
+    def __init__(self, query: Query, window: Window) -> None:
+        self.query = query
+        self.window = window
+        self.last = window.starting_at
+        """Where the buckets read so far end."""
+
+    def check(self, page: Page) -> None:
+        """Take the page's buckets as the next ones."""
+        assert not isinstance(page, ClaudeCodePage)  # noqa: S101
+        width = self.query.width
+        for bucket in page.data:
+            start, end = bucket.starting_at, bucket.ending_at
+            if start < self.last:
+                raise self._error(f"bucket {_say(start)} came twice or out of order")
+            if end - start != width:
+                raise self._error(f"bucket {_say(start)} to {_say(end)} is not {width} long")
+            if end > self.window.ending_at:
+                raise self._error(f"bucket {_say(start)} lies outside the range asked for")
+            if start > self.last:
+                self._hole(start)
+            self.last = in_utc(end)
+
+    def finish(self, now: dt.datetime) -> None:
+        """Take the window as ended; buckets at its end may be missing only while they are new."""
+        width = self.query.width
+        if self.last < self.window.ending_at and self.last + width <= now - SETTLING:
+            self._hole(self.window.ending_at)
+
+    def _hole(self, until: dt.datetime) -> None:
+        hole(self.query, self.last, until)
+        self.last = in_utc(until)
+
+    def _error(self, what: str) -> IncompleteReport:
+        return IncompleteReport(f"the {self.query.report} report is not whole: {what}")
+
+
+class _RecordProof:
+    """Records must be of the day asked for, each once."""
+
+    def __init__(self, query: Query, window: Window) -> None:
+        self.query = query
+        self.window = window
+        self.last = window.starting_at
+        self.seen: set[bytes] = set()
+
+    def check(self, page: Page) -> None:
+        """Take the page's records as the next ones."""
+        assert isinstance(page, ClaudeCodePage)  # noqa: S101
+        day = self.window.starting_at.date()
+        for record in page.data:
+            if in_utc(record.date).date() != day:
+                raise IncompleteReport(
+                    f"the claude_code report is not whole: asked for {day}, "
+                    f"got a record of {_say(record.date)}"
+                )
+            key = msgspec.json.encode(record)
+            if key in self.seen:
+                raise IncompleteReport(
+                    f"the claude_code report is not whole: a record of {day} came twice"
+                )
+            self.seen.add(key)
+
+    def finish(self, now: dt.datetime) -> None:
+        """Take the day as ended; one without records is one without use."""
+        self.last = self.window.ending_at
+
+
+def hole(query: Query, start: dt.datetime, end: dt.datetime) -> None:
+    """Refuse a report with nothing from `start` to `end`, or warn if it is not to be strict."""
+    missing = f"no bucket from {_say(start)} to {_say(end)}"
+    if query.strict:
+        raise IncompleteReport(
+            f"the {query.report} report is not whole: {missing} "
+            "(strict=False or --allow-gaps makes this a warning)"
+        )
+    warnings.warn(
+        f"the {query.report} report has a hole: {missing}", IncompleteReportWarning, stacklevel=3
+    )
+
+
+def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) -> Exception:
+    """Return the typed error for an answer that cannot be used."""
+    if isinstance(reply, Failure):
+        tries = f" (tried {attempts} times)" if attempts > 1 else ""
+        return ConnectionFailed(f"the API could not be reached: {reply.reason}{tries}")
+    body = decode_error(reply.body)
+    detail = body.error
+    error: type[ApiError] = ApiError
+    advice = f"tried {attempts} times" if attempts > 1 else ""
+    if reply.status == 401:
+        error, advice = AuthenticationError, "check ANTHROPIC_ADMIN_API_KEY"
+    elif reply.status == 403:
+        error, advice = PermissionDenied, "this needs an Admin API key or an org:admin token"
+    elif reply.status == 429:
+        error = RateLimited
+        if delay is not None and delay > 1:
+            advice = f"tried {attempts} times; the next try makes sense in {delay:.0f} s"
+    elif 300 <= reply.status < 400:
+        advice = "redirects are not followed; check ANTHROPIC_BASE_URL"
+    elif reply.status == 404:
+        advice = "check ANTHROPIC_BASE_URL"
+    return error(
+        _one_line(detail.message) or f"an answer without an explanation (HTTP {reply.status})",
+        status=reply.status,
+        type=_one_line(detail.type) or None,
+        request_id=_one_line(body.request_id or reply.headers.get("request-id")) or None,
+        advice=advice,
+    )
+
+
+def server_time(reply: Reply, clock: Clock = utc_now) -> dt.datetime:
+    """Return the API's own time from its `Date` header, else this machine's.
+
+    It decides which buckets can exist, so a wrong clock here must not decide it.
+    """
+    return _http_date(reply.headers.get("date")) or clock()
+
+
+def _worth_retrying(reply: Reply | Failure) -> bool:
+    if isinstance(reply, Failure):
+        return True
+    asked = reply.headers.get("x-should-retry", "").lower()
+    if asked in ("true", "false"):
+        return asked == "true"
+    return reply.status in (408, 409, 429) or reply.status >= 500
+
+
+def _asked_delay(reply: Reply, now: dt.datetime) -> float | None:
+    """Return the wait that the answer asks for, in seconds, if it asks for a sensible one."""
+    headers = reply.headers
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    after = headers.get("retry-after")
+    seconds = _number(after)
+    if seconds is not None:
+        return seconds
+    at = _http_date(after)
+    if at is not None:
+        return max(0.0, (at - server_time(reply, lambda: now)).total_seconds())
+    if reply.status == 429:
+        ahead = [
+            (reset - server_time(reply, lambda: now)).total_seconds()
+            for name, value in headers.items()
+            if name.startswith("anthropic-ratelimit-") and name.endswith("-reset")
+            for reset in [_reset(value)]
+            if reset is not None
+        ]
+        return max((seconds for seconds in ahead if seconds > 0), default=None)
+    return None
+
+
+def _nothing_closed_yet(query: Query, window: Window, reply: Reply, clock: Clock) -> bool:
+    """Tell whether a refused cost window merely holds no completed day yet.
+
+    The API answers 400 "Invalid date range: ending date must be after starting date" then
+    (langwatch/langwatch#7177).
+    """
+    return (
+        query.report == "cost"
+        and reply.status == 400
+        and "ending date must be after starting date"
+        in (decode_error(reply.body).error.message or "")
+        and window.starting_at + query.width > server_time(reply, clock) - SETTLING
+    )
+
+
+def _cause(reply: Reply | Failure) -> str:
+    if isinstance(reply, Failure):
+        return reply.reason
+    detail = decode_error(reply.body).error
+    return f"{reply.status} {_one_line(detail.type)}".strip()
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def _http_date(text: str | None) -> dt.datetime | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+def _reset(text: str) -> dt.datetime | None:
+    try:
+        return parse_moment(text, "reset")
+    except ValueError:
+        return None
+
+
+def _one_line(text: str | None) -> str:
+    """Make a text from outside fit for a message: one line, no control characters, not endless."""
+    kept = "".join(c if c.isprintable() else " " for c in text or "")
+    return " ".join(kept.split())[:500]
+
+
+def _say(moment: dt.datetime) -> str:
+    return rfc3339(in_utc(moment))

@@ -1,0 +1,208 @@
+"""Sums of a report, page by page: one row a group, in constant memory for constant groups."""
+
+from __future__ import annotations
+
+import datetime as dt
+import operator
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any, Final
+
+import attrs
+
+from .moments import DAY
+from .money import add
+from .query import PERIODS, Query
+from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, UsageRow, monday
+from .wire import CostPage, Page, UsagePage, claude_code_row, in_utc
+
+__all__ = ["Fold"]
+
+_USAGE_MEASURES: Final = operator.attrgetter(
+    "uncached_input_tokens",
+    "cache_creation.ephemeral_5m_input_tokens",
+    "cache_creation.ephemeral_1h_input_tokens",
+    "cache_read_input_tokens",
+    "output_tokens",
+    "server_tool_use.web_search_requests",
+)
+"""In the order of `UsageRow.MEASURES`."""
+
+_CODE_MEASURES: Final = operator.attrgetter(*ClaudeCodeRow.MEASURES)
+
+_Key = tuple[Any, ...]
+
+
+class Fold:
+    """Adds up pages by `dimensions`; without any, everything is one group.
+
+    Groups that include a period come in time order, all others largest first: by total tokens,
+    amount, or estimated cost.
+    """
+
+    def __init__(self, query: Query, dimensions: tuple[str, ...] = ()) -> None:
+        query.check_fold(dimensions)
+        self.query = query
+        self.dimensions = dimensions
+        self.groups: dict[_Key, Any] = {}
+        self._time = {"starting_at", "date", *PERIODS}.intersection(dimensions)
+        self._static = tuple(name for name in dimensions if name not in self._time)
+        self._key = _getter(self._static)
+        self._period = _finest(self._time)
+
+    def add(self, page: Page) -> None:
+        """Add one page."""
+        if isinstance(page, UsagePage):
+            self._add_usage(page)
+        elif isinstance(page, CostPage):
+            self._add_cost(page)
+        else:
+            for record in page.data:
+                row = claude_code_row(record)
+                assert row.date is not None  # noqa: S101
+                start = dt.datetime.combine(row.date, dt.time(), dt.UTC)
+                self._add_record((self._begin(start), *self._key(row)), row)
+
+    def rows(self) -> list[Row]:
+        """Return the groups as rows with the report's own field names."""
+        if not self.dimensions and not self.groups:
+            self.groups[(None,)] = None
+        rows = [self._row(key, sums) for key, sums in self.groups.items()]
+        rows.sort(key=_size, reverse=True)
+        if self._period:
+            rows.sort(key=_start)
+        return rows
+
+    def _add_usage(self, page: UsagePage) -> None:
+        groups, key_of = self.groups, self._key
+        for bucket in page.data:
+            begin = (self._begin(bucket.starting_at),)
+            for result in bucket.results:
+                key = begin + key_of(result)
+                sums = groups.get(key)
+                more = _USAGE_MEASURES(result)
+                groups[key] = more if sums is None else tuple(map(operator.add, sums, more))
+
+    def _add_cost(self, page: CostPage) -> None:
+        groups, key_of = self.groups, self._key
+        for bucket in page.data:
+            begin = (self._begin(bucket.starting_at),)
+            for line in bucket.results:
+                key = begin + key_of(line)
+                amount = Decimal(line.amount)
+                groups[key] = add(groups[key], amount) if key in groups else amount
+
+    def _add_record(self, key: _Key, row: ClaudeCodeRow) -> None:
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = _CodeSums()
+        group.add(row)
+
+    def _begin(self, start: dt.datetime) -> dt.datetime | None:
+        return None if self._period is None else self._period(in_utc(start))
+
+    def _row(self, key: _Key, sums: Any) -> Row:
+        begin, *values = key
+        named = dict(zip(self._static, values, strict=True))
+        start, end = self._span(begin)
+        if isinstance(self.query.row, type) and issubclass(self.query.row, ClaudeCodeRow):
+            group = sums or _CodeSums()
+            return ClaudeCodeRow(
+                date=None if begin is None else start.date(), **named, **group.fields()
+            )
+        if issubclass(self.query.row, CostRow):
+            return CostRow(
+                starting_at=start, ending_at=end, amount_cents=sums or Decimal(0), **named
+            )
+        measures = sums or (0,) * len(UsageRow.MEASURES)
+        counts = dict(zip(UsageRow.MEASURES, measures, strict=True))
+        return UsageRow(starting_at=start, ending_at=end, **named, **counts)
+
+    def _span(self, begin: dt.datetime | None) -> tuple[dt.datetime, dt.datetime]:
+        """Return the part of a group's period that the report covers."""
+        first, last = self.query.starting_at, self.query.ending_at
+        if begin is None:
+            return first, last
+        if "starting_at" in self._time or "date" in self._time:
+            end = begin + self.query.width
+        elif "day" in self._time:
+            end = begin + DAY
+        elif "week" in self._time:
+            end = begin + 7 * DAY
+        else:
+            end = (begin.replace(day=28) + 4 * DAY).replace(day=1)
+        return max(begin, first), min(end, last)
+
+
+@attrs.define
+class _CodeSums:
+    """Running sums of Claude Code records."""
+
+    measures: tuple[int, ...] = (0,) * len(ClaudeCodeRow.MEASURES)
+    models: dict[str, ModelUse] = attrs.field(factory=dict)
+    other_tools: dict[str, tuple[int, int]] = attrs.field(factory=dict)
+
+    def add(self, row: ClaudeCodeRow) -> None:
+        self.measures = tuple(map(operator.add, self.measures, _CODE_MEASURES(row)))
+        for use in row.models:
+            known = self.models.get(use.model)
+            self.models[use.model] = use if known is None else known.plus(use)
+        for name, (accepted, rejected) in row.other_tools.items():
+            before = self.other_tools.get(name, (0, 0))
+            self.other_tools[name] = (before[0] + accepted, before[1] + rejected)
+
+    def fields(self) -> dict[str, Any]:
+        models = sorted(self.models.values(), key=lambda use: use.model)
+        models.sort(key=lambda use: use.estimated_cost_cents, reverse=True)
+        return {
+            **dict(zip(ClaudeCodeRow.MEASURES, self.measures, strict=True)),
+            "models": tuple(models),
+            "other_tools": self.other_tools,
+        }
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], _Key]:
+    """Return a function that reads `names` off an object as a tuple, whatever their number."""
+    if not names:
+        return lambda item: ()
+    get = operator.attrgetter(*names)
+    return get if len(names) > 1 else lambda item: (get(item),)
+
+
+def _finest(time: Iterable[str]) -> Callable[[dt.datetime], dt.datetime] | None:
+    """Return what maps a bucket's start to the start of its finest period asked for."""
+    wanted = set(time)
+    if wanted & {"starting_at", "date"}:
+        return lambda moment: moment
+    if "day" in wanted:
+        return _midnight
+    if "week" in wanted and "month" in wanted:
+        return lambda moment: max(_monday(moment), _first(moment))
+    if "week" in wanted:
+        return _monday
+    return _first if "month" in wanted else None
+
+
+def _midnight(moment: dt.datetime) -> dt.datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _monday(moment: dt.datetime) -> dt.datetime:
+    return dt.datetime.combine(monday(moment.date()), dt.time(), dt.UTC)
+
+
+def _first(moment: dt.datetime) -> dt.datetime:
+    return _midnight(moment).replace(day=1)
+
+
+def _size(row: Row) -> Any:
+    if isinstance(row, UsageRow):
+        return row.total_tokens
+    if isinstance(row, CostRow):
+        return row.amount_cents
+    assert isinstance(row, ClaudeCodeRow)  # noqa: S101
+    return row.estimated_cost_usd
+
+
+def _start(row: Row) -> Any:
+    return row.date if isinstance(row, ClaudeCodeRow) else getattr(row, "starting_at", None)

@@ -1,0 +1,72 @@
+"""Moments in UTC: reading them from what people write, and snapping them to bucket boundaries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+
+from .errors import InvalidQuery
+
+Clock = Callable[[], dt.datetime]
+Moment = dt.datetime | dt.date | str
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+
+_WRITTEN = re.compile(
+    r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.]\d+)?)?([Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII
+)
+
+
+def utc_now() -> dt.datetime:
+    """Return the time by this machine's clock."""
+    return dt.datetime.now(dt.UTC)
+
+
+def parse_moment(value: Moment, name: str) -> dt.datetime:
+    """Return `value` in UTC; a naive time is UTC, a date is its midnight.
+
+    Raises InvalidQuery naming the argument `name` for anything but a datetime, a date, RFC 3339 or
+    `YYYY-MM-DD`.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if not _WRITTEN.fullmatch(text):
+            raise _bad(value, name)
+        try:
+            value = dt.datetime.fromisoformat(text.upper())
+        except ValueError:
+            raise _bad(value, name) from None
+    elif isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        value = dt.datetime.combine(value, dt.time())
+    if not isinstance(value, dt.datetime):
+        raise _bad(value, name)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=dt.UTC)
+    try:
+        return value.astimezone(dt.UTC)
+    except OverflowError:
+        raise _bad(value, name) from None
+
+
+def floor(moment: dt.datetime, width: dt.timedelta) -> dt.datetime:
+    """Return the last bucket boundary at or before `moment`."""
+    return moment - (moment - EPOCH) % width
+
+
+def ceil(moment: dt.datetime, width: dt.timedelta) -> dt.datetime:
+    """Return the first bucket boundary at or after `moment`."""
+    return moment + (EPOCH - moment) % width
+
+
+def rfc3339(moment: dt.datetime) -> str:
+    """Write a UTC moment as the API does: `2026-02-01T00:00:00Z`."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _bad(value: object, name: str) -> InvalidQuery:
+    return InvalidQuery(
+        f"{name}={value!r} is no moment in time; give YYYY-MM-DD, RFC 3339 such as "
+        "2026-02-01T00:00:00Z, a date or a datetime"
+    )

@@ -1,0 +1,71 @@
+"""Exact money: decimal strings in, `Decimal` out, and no float on the way.
+
+The API writes amounts as decimal strings in cents ("123.45" is $1.2345) and does not round them
+(platform.claude.com, api/admin/cost_report). Arithmetic here either is exact or raises.
+"""
+
+from __future__ import annotations
+
+import decimal
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+ZERO = Decimal(0)
+
+_EXACT = decimal.Context(
+    prec=120,
+    rounding=decimal.ROUND_HALF_EVEN,
+    traps=[decimal.Inexact, decimal.InvalidOperation, decimal.Overflow, decimal.Subnormal],
+)
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_LARGEST_EXPONENT = 30
+
+
+def parse_amount(text: str) -> Decimal:
+    """Return the amount a decimal string denotes, in the unit it was written in.
+
+    Raises ValueError for what is no decimal number, plain or with an exponent, or is absurdly large
+    or fine.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is not a decimal amount")
+    return check_amount(Decimal(text))
+
+
+def check_amount(amount: Decimal) -> Decimal:
+    """Return `amount` unless sums with it could not stay exact, which raises ValueError."""
+    exponent = amount.as_tuple().exponent
+    if (
+        not isinstance(exponent, int)
+        or exponent < -_LARGEST_EXPONENT
+        or amount.adjusted() > _LARGEST_EXPONENT
+    ):
+        raise ValueError(f"{str(amount)[:40]} is not an amount of money")
+    return amount
+
+
+def add(left: Decimal, right: Decimal) -> Decimal:
+    """Return the exact sum."""
+    return _EXACT.add(left, right)
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """Return the exact sum of all amounts."""
+    result = ZERO
+    for amount in amounts:
+        result = _EXACT.add(result, amount)
+    return result
+
+
+def dollars(cents: Decimal) -> Decimal:
+    """Return cents as dollars, exactly."""
+    return _EXACT.scaleb(cents, -2)
+
+
+def plain(amount: Decimal) -> str:
+    """Write an amount in plain digits, without an exponent or trailing zeros: "94.662"."""
+    text = format(amount, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,261 @@
+"""The lazy report: a question that is asked when it is iterated, summed up or written somewhere.
+
+Each of these asks the API anew, in constant memory; `collect()` asks once and keeps the answer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import IO, TYPE_CHECKING, Generic, TypeVar, cast
+
+import attrs
+
+from .errors import InvalidQuery
+from .export.columns import ArrowSink, ParquetSink, to_pandas, to_polars
+from .export.delimited import CsvSink, NdjsonSink
+from .export.sink import Sink
+from .flow import SETTLING, Part, hole
+from .fold import Fold
+from .moments import DAY, rfc3339
+from .query import Query
+from .rows import Row
+from .wire import Page, rows
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+__all__ = ["AsyncReport", "Report"]
+
+R = TypeVar("R", bound=Row)
+T = TypeVar("T")
+Target = str | os.PathLike[str] | IO[str]
+
+
+class _Extent:
+    """How far a report was read, and whether its windows join up."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.ends = query.starting_at
+        self.now: dt.datetime | None = None
+        self.pages = 0
+
+    def take(self, part: Part) -> Part:
+        """Take the next part; one that does not follow on is an IncompleteReport."""
+        if part.page.data and part.begins > self.ends:
+            hole(self.query, self.ends, part.begins)
+        self.ends = max(self.ends, part.ends)
+        self.now = part.now
+        self.pages += 1
+        return part
+
+    def settled_until(self) -> dt.datetime:
+        """Return up to where nothing can change; raises InvalidQuery if no day has closed."""
+        query = self.query
+        if query.report == "cost" and self.ends <= query.starting_at:
+            raise InvalidQuery(
+                f"no day from {query.starting_at:%Y-%m-%d} on has closed yet: the cost report "
+                "holds completed UTC days only, the first of these closes at "
+                f"{rfc3339(query.starting_at + DAY)}; start earlier, or ask for usage"
+            )
+        return self.ends if self.now is None else min(self.ends, self.now - SETTLING)
+
+
+class _Lazy(Generic[R]):
+    """What sync and async reports share."""
+
+    query: Query
+    """The question, checked."""
+
+    settled_until: dt.datetime | None
+    """Up to here the answer is whole and will not change; later buckets may still grow or did not
+    exist yet. None until the report was read to its end once."""
+
+    pages: int | None
+    """How many pages the last complete reading took; None before."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.settled_until = None
+        self.pages = None
+
+    def __repr__(self) -> str:
+        facts = " ".join(f"{name}={value!r}" for name, value in self.query.describe().items())
+        return f"<{type(self).__name__} {facts}>"
+
+    def _rows(self, page: Page) -> Iterator[R]:
+        return cast("Iterator[R]", rows(self.query, page))
+
+    def _end(self, extent: _Extent) -> None:
+        self.settled_until = extent.settled_until()
+        self.pages = extent.pages
+
+    def _like(self, other: _Lazy[R]) -> None:
+        self.settled_until = other.settled_until
+        self.pages = other.pages
+
+
+class Report(_Lazy[R]):
+    """A report over blocking I/O.
+
+    Iterating yields rows in time order. Every method that reads raises IncompleteReport if the
+    answer cannot be proven whole, ApiError or one of its kinds if the API refuses, and
+    ConnectionFailed if it cannot be reached.
+    """
+
+    def __init__(self, query: Query, source: Callable[[], Iterator[Part]]) -> None:
+        super().__init__(query)
+        self._source = source
+
+    def __iter__(self) -> Iterator[R]:
+        for part in self.parts():
+            yield from self._rows(part.page)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the proven pages, each with the very bytes that the API sent."""
+        extent = _Extent(self.query)
+        for part in self._source():
+            yield extent.take(part)
+        self._end(extent)
+
+    def by(self, *dimensions: str) -> list[R]:
+        """Return one row a group, measures summed, largest first; in time order if by a period.
+
+        `dimensions` are row dimensions that `group_by` asked for, or `day`, `week`, `month`.
+        """
+        return self._pour(_Groups[R](self.query, dimensions))
+
+    def totals(self) -> R:
+        """Return everything as one row."""
+        return self._pour(_Groups[R](self.query, ()))[0]
+
+    def collect(self) -> Report[R]:
+        """Return the same report, held in memory: asking it anything more costs no request."""
+        kept = [attrs.evolve(part, body=b"") for part in self.parts()]
+        report: Report[R] = Report(self.query, lambda: iter(kept))
+        report._like(self)
+        return report
+
+    def to_csv(self, target: Target) -> None:
+        """Write rows as CSV to a path (which appears when whole) or an open text file."""
+        self._pour(CsvSink(self.query, target))
+
+    def to_ndjson(self, target: Target) -> None:
+        """Write rows as one JSON object a line to a path or an open text file."""
+        self._pour(NdjsonSink(self.query, target))
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write a Parquet file with decimal money. Needs the extra `arrow`."""
+        self._pour(ParquetSink(self.query, path))
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return an Arrow table with decimal money. Needs the extra `arrow`."""
+        return self._pour(ArrowSink(self.query))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a pandas frame; money is `Decimal`. Needs the extra `pandas`."""
+        return to_pandas(self.to_arrow())
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return a Polars frame. Needs the extra `polars`."""
+        return to_polars(self.to_arrow())
+
+    def _pour(self, sink: Sink[T]) -> T:
+        try:
+            for part in self.parts():
+                sink.add(part.page)
+            return sink.finish()
+        except BaseException:
+            sink.abort()
+            raise
+
+
+class AsyncReport(_Lazy[R]):
+    """A report over asyncio: the same as `Report`, with `async for` and `await`."""
+
+    def __init__(self, query: Query, source: Callable[[], AsyncIterator[Part]]) -> None:
+        super().__init__(query)
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[R]:
+        async for part in self.parts():
+            for row in self._rows(part.page):
+                yield row
+
+    async def parts(self) -> AsyncIterator[Part]:
+        """Yield the proven pages, each with the very bytes that the API sent."""
+        extent = _Extent(self.query)
+        async for part in self._source():
+            yield extent.take(part)
+        self._end(extent)
+
+    def by(self, *dimensions: str) -> Awaitable[list[R]]:
+        """See `Report.by`."""
+        return self._pour(_Groups[R](self.query, dimensions))
+
+    async def totals(self) -> R:
+        """See `Report.totals`."""
+        return (await self._pour(_Groups[R](self.query, ())))[0]
+
+    async def collect(self) -> AsyncReport[R]:
+        """See `Report.collect`."""
+        kept = [attrs.evolve(part, body=b"") async for part in self.parts()]
+
+        async def again() -> AsyncIterator[Part]:
+            for part in kept:
+                yield part
+
+        report: AsyncReport[R] = AsyncReport(self.query, again)
+        report._like(self)
+        return report
+
+    async def to_csv(self, target: Target) -> None:
+        """See `Report.to_csv`."""
+        await self._pour(CsvSink(self.query, target))
+
+    async def to_ndjson(self, target: Target) -> None:
+        """See `Report.to_ndjson`."""
+        await self._pour(NdjsonSink(self.query, target))
+
+    async def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """See `Report.to_parquet`."""
+        await self._pour(ParquetSink(self.query, path))
+
+    async def to_arrow(self) -> pyarrow.Table:
+        """See `Report.to_arrow`."""
+        return await self._pour(ArrowSink(self.query))
+
+    async def to_pandas(self) -> pandas.DataFrame:
+        """See `Report.to_pandas`."""
+        return to_pandas(await self.to_arrow())
+
+    async def to_polars(self) -> polars.DataFrame:
+        """See `Report.to_polars`."""
+        return to_polars(await self.to_arrow())
+
+    async def _pour(self, sink: Sink[T]) -> T:
+        try:
+            async for part in self.parts():
+                sink.add(part.page)
+            return sink.finish()
+        except BaseException:
+            sink.abort()
+            raise
+
+
+class _Groups(Generic[R]):
+    """A fold as a sink."""
+
+    def __init__(self, query: Query, dimensions: tuple[str, ...]) -> None:
+        self._fold = Fold(query, dimensions)
+        self.add = self._fold.add
+
+    def finish(self) -> list[R]:
+        return cast("list[R]", self._fold.rows())
+
+    def abort(self) -> None:
+        """A sum leaves nothing behind."""
