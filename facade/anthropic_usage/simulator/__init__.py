@@ -1,0 +1,47 @@
+"""A strict stand-in for Anthropic's organisation Admin API, served over real HTTP on 127.0.0.1.
+
+    with Simulator(seed=7).serve() as server:
+        ...  # point a client at server.url, with Simulator.DEMO_KEY
+
+It invents an organisation from a seed and answers the usage, cost and Claude Code reports and the
+lookups as the real API does, refusing what that refuses. `Simulator.ledger` holds the truth to
+compare with, and `faults` make it fail in every way that `FAULTS` lists. It shares no code with the
+client, so that the two cannot share a mistake. Serving needs the extra `simulator`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .faults import FAULTS, Fault, parse_fault
+from .ledger import Ledger
+from .simulator import DEMO_KEY, Simulator, run
+
+if TYPE_CHECKING:
+    from .http.app import Request
+    from .http.server import Server
+
+__all__ = [
+    "DEMO_KEY",
+    "FAULTS",
+    "Fault",
+    "Ledger",
+    "Request",
+    "Server",
+    "Simulator",
+    "parse_fault",
+    "run",
+]
+
+
+def __getattr__(name: str) -> object:
+    # These two need aiohttp, which the rest does without.
+    if name == "Server":
+        from .http.server import Server
+
+        return Server
+    if name == "Request":
+        from .http.app import Request
+
+        return Request
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
