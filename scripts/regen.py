@@ -11,7 +11,9 @@ configuration nearby.
 from __future__ import annotations
 
 import argparse
+import difflib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -37,6 +39,8 @@ TEMPLATES = Path("openapi/templates")
 PATCHED = Path("openapi/anthropic-usage-cost-api.patched.yml")
 GENERATED = Path("generated")
 PACKAGE = GENERATED / "anthropic_admin_client"
+
+EXCERPT_LINES = 12
 
 GENERATOR = "openapi-python-client"
 FORMATTER = "ruff"
@@ -125,17 +129,23 @@ def generate(root: Path, spec: Path, package: Path) -> None:
 
 
 def differences(tree: Path, fresh: Path) -> list[str]:
-    """What is missing from, added to or changed in the derived files of `tree`, a line each."""
+    """What is missing from, added to or changed in the derived files of `tree`, as lines."""
     expected = _derived(fresh)
     actual = _derived(tree)
     lines = [f"missing: {path}" for path in sorted(expected.keys() - actual.keys())]
     lines += [f"not generated: {path}" for path in sorted(actual.keys() - expected.keys())]
-    lines += [
-        f"differs: {path}"
-        for path in sorted(expected.keys() & actual.keys())
-        if expected[path].read_bytes() != actual[path].read_bytes()
-    ]
+    for path in sorted(expected.keys() & actual.keys()):
+        was, wanted = (files[path].read_bytes() for files in (actual, expected))
+        if was != wanted:
+            lines += [f"differs: {path}", *_excerpt(was, wanted)]
     return lines
+
+
+def _excerpt(was: bytes, wanted: bytes) -> list[str]:
+    """The first changes of a file, enough to see what kind they are."""
+    before, after = (text.decode(errors="replace").splitlines() for text in (was, wanted))
+    hunks = difflib.unified_diff(before, after, "in the tree", "derived", n=0, lineterm="")
+    return [f"  {line}" for line in itertools.islice(hunks, EXCERPT_LINES)]
 
 
 def install(fresh: Path, root: Path) -> None:
