@@ -63,7 +63,7 @@ class RegenError(Exception):
 
 def main(argv: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     """Regenerate, or with --check compare; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare with the tree, write nothing")
     options = parser.parse_args(argv)
     try:
@@ -130,8 +130,8 @@ def generate(root: Path, spec: Path, package: Path) -> None:
 
 def differences(tree: Path, fresh: Path) -> list[str]:
     """What is missing from, added to or changed in the derived files of `tree`, as lines."""
-    expected = _derived(fresh)
-    actual = _derived(tree)
+    expected = derived_files(fresh)
+    actual = derived_files(tree)
     lines = [f"missing: {path}" for path in sorted(expected.keys() - actual.keys())]
     lines += [f"not generated: {path}" for path in sorted(actual.keys() - expected.keys())]
     for path in sorted(expected.keys() & actual.keys()):
@@ -150,8 +150,8 @@ def _excerpt(was: bytes, wanted: bytes) -> list[str]:
 
 def install(fresh: Path, root: Path) -> None:
     """Put the derived files in place; what is there already and the same is left alone."""
-    expected = _derived(fresh)
-    for path, stale in _derived(root).items():
+    expected = derived_files(fresh)
+    for path, stale in derived_files(root).items():
         if path not in expected:
             stale.unlink()
     for path, source in expected.items():
@@ -165,7 +165,7 @@ def install(fresh: Path, root: Path) -> None:
             shutil.rmtree(folder)
 
 
-def _derived(root: Path) -> dict[str, Path]:
+def derived_files(root: Path) -> dict[str, Path]:
     """Every derived file under `root`, by its path from there."""
     files = [root / PATCHED, *(root / GENERATED).rglob("*")]
     return {
@@ -212,7 +212,8 @@ def _sha256(path: Path) -> str:
 def _run(module: str, *arguments: str) -> None:
     """Run a tool quietly; its own words are the error when it fails."""
     result = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        # -P: a module in the working directory must not stand in for a tool.
+        [sys.executable, "-P", "-m", module, *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "NO_COLOR": "1", "TERM": "dumb"},

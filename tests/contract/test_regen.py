@@ -26,7 +26,7 @@ def tree(tmp_path):
 
 
 def contents(root):
-    return {name: path.read_bytes() for name, path in regen._derived(root).items()}
+    return {name: path.read_bytes() for name, path in regen.derived_files(root).items()}
 
 
 @pytest.mark.parametrize("seed", ["0", "4242"])

@@ -236,7 +236,7 @@ def removals(value):
         (
             "claude_code_docs",
             "ClaudeCodeReport",
-            {"organization_id", "customer_type", "subscription_type", "terminal_type", "model"}
+            {"organization_id", "customer_type", "subscription_type", "terminal_type"}
             | {"is_remote", "edit_tool", "multi_edit_tool", "notebook_edit_tool", "write_tool"},
         ),
     ],

@@ -17,7 +17,7 @@ class CostResult:
     """Cost of one combination of the dimensions grouped by, on one day."""
 
     currency: str
-    """ Currency code, so far always "USD". """
+    """ Currency code, such as "USD". """
     amount: str
     """ A decimal number of the currency's lowest unit (cents for USD), unrounded: "123.45" is $1.2345. """
     workspace_id: None | str | Unset = UNSET

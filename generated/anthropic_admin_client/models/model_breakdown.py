@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from ..models.estimated_cost import EstimatedCost
 from ..models.model_tokens import ModelTokens
-from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="ModelBreakdown")
 
@@ -18,57 +17,46 @@ T = TypeVar("T", bound="ModelBreakdown")
 class ModelBreakdown:
     """Tokens and estimated cost of one model."""
 
+    model: str
+    """ What the breakdown is by; always named. """
     tokens: ModelTokens
     """ Tokens by kind. """
     estimated_cost: EstimatedCost
     """ An estimate; it overlaps the cost report and must never be added to it. """
-    model: None | str | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        model = self.model
+
         tokens = self.tokens.to_dict()
 
         estimated_cost = self.estimated_cost.to_dict()
-
-        model: None | str | Unset
-        if isinstance(self.model, Unset):
-            model = UNSET
-        else:
-            model = self.model
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
+                "model": model,
                 "tokens": tokens,
                 "estimated_cost": estimated_cost,
             }
         )
-        if model is not UNSET:
-            field_dict["model"] = model
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
+        model = d.pop("model")
+
         tokens = ModelTokens.from_dict(d.pop("tokens"))
 
         estimated_cost = EstimatedCost.from_dict(d.pop("estimated_cost"))
 
-        def _parse_model(data: object) -> None | str | Unset:
-            if data is None:
-                return data
-            if isinstance(data, Unset):
-                return data
-            return cast(None | str | Unset, data)
-
-        model = _parse_model(d.pop("model", UNSET))
-
         model_breakdown = cls(
+            model=model,
             tokens=tokens,
             estimated_cost=estimated_cost,
-            model=model,
         )
 
         model_breakdown.additional_properties = d
