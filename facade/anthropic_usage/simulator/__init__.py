@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .faults import FAULTS, Fault, parse_fault
+from .http.requests import Request
 from .ledger import Ledger
-from .simulator import DEMO_KEY, Simulator, run
+from .simulator import DEMO_KEY, Simulator, run, server_class
 
 if TYPE_CHECKING:
-    from .http.app import Request
     from .http.server import Server
 
 __all__ = [
@@ -35,13 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # These two need aiohttp, which the rest does without.
+    # The server needs aiohttp, which all the rest does without.
     if name == "Server":
-        from .http.server import Server
-
-        return Server
-    if name == "Request":
-        from .http.app import Request
-
-        return Request
+        return server_class()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

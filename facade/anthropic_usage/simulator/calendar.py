@@ -48,4 +48,4 @@ def moment_of(minute: int) -> datetime:
 
 def timestamp(minute: int) -> str:
     """Return the start of a minute as the API prints it."""
-    return moment_of(minute).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment_of(minute).isoformat().replace("+00:00", "Z")

@@ -1,7 +1,7 @@
 """What each stream used: by day, split without remainder into hours, and these into minutes.
 
-Every level is drawn from the one above it with whole-number weights, `total * so_far // all`, so the
-parts add up to the whole to the last token, and only what is looked at is computed.
+Every level is drawn from the one above it with whole-number weights, `total * so_far // all`, so
+that the parts add up to the whole to the last token, and only what is looked at is computed.
 """
 
 from __future__ import annotations

@@ -89,8 +89,9 @@ _GRAMMAR = re.compile(
 class Fault:
     """One way to fail, and when.
 
-    `probability` is that of each matching request; `endpoint` limits it to one endpoint, to `reports`
-    or to `lookups`; `nth` to the n-th matching request, counted from 1; `times` to that many in all.
+    `probability` is that of each matching request; `endpoint` limits it to one endpoint, to
+    `reports` or to `lookups`; `nth` to the n-th matching request, counted from 1; `times` to that
+    many requests in all.
     """
 
     kind: str
@@ -110,9 +111,10 @@ class Fault:
 def parse_fault(text: str) -> Fault:
     """Read `KIND[=SECONDS][:PROBABILITY][@ENDPOINT][#NTH][xTIMES]`.
 
-    For example `429=0:0.2@usage` is a 429 with `Retry-After: 0` for one usage request in five, `drop#3`
-    drops the third request, and `500x2` fails the first two. ENDPOINT is `usage`, `cost`,
-    `claude_code`, `me`, `workspaces`, `api_keys`, `users`, `service_accounts`, `reports` or `lookups`.
+    For example `429=0:0.2@usage` is a 429 with `Retry-After: 0` for one usage request in five,
+    `drop#3` drops the third request, and `500x2` fails the first two. ENDPOINT is `usage`, `cost`,
+    `claude_code`, `me`, `workspaces`, `api_keys`, `users`, `service_accounts`, `reports` (the first
+    three) or `lookups` (the others).
 
     Raises ValueError with one line that says what is wrong.
     """
@@ -154,8 +156,11 @@ class _Tally:
     met: int = 0
     fired: int = 0
 
-    def fires(self) -> bool:
+    def fires(self, *, free: bool) -> bool:
+        """Count a request, and say whether it meets the fault if none before it was met."""
         self.met += 1
+        if not free:
+            return False
         fault = self.fault
         if fault.nth is not None and self.met != fault.nth:
             return False
@@ -183,7 +188,8 @@ class FaultPlan:
     def next(self, endpoint: str) -> Fault | None:
         """Return the fault that this request meets: the first in order that fires, if any does."""
         with self._lock:
+            chosen = None
             for tally in self._tallies:
-                if tally.fault.concerns(endpoint) and tally.fires():
-                    return tally.fault
-        return None
+                if tally.fault.concerns(endpoint) and tally.fires(free=chosen is None):
+                    chosen = tally.fault
+            return chosen

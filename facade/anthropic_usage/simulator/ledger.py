@@ -60,7 +60,7 @@ class Ledger:
         by: Iterable[str] = (),
         **filters: str | Iterable[str],
     ) -> dict[tuple[str | None, ...], dict[str, int]]:
-        """Return the measures from `start` up to `end`, in whole minutes, by the dimensions in `by`.
+        """Return the measures from `start` up to `end`, in whole minutes, by the dimensions `by`.
 
         Filters are named as the report's parameters, without brackets. Without `by` there is always
         one entry, under `()`.
@@ -83,8 +83,8 @@ class Ledger:
     ) -> dict[tuple[str | None, ...], Decimal]:
         """Return the exact cents of the complete UTC days from `start` up to `end`.
 
-        `by` takes any of the report's fields: `workspace_id`, `description`, `model`, `token_type` and
-        so on. Without it there is always one entry, under `()`.
+        `by` takes any of the report's fields: `workspace_id`, `description`, `model`, `token_type`
+        and so on. Without it there is always one entry, under `()`.
         """
         names = tuple(by)
         now = self._books.clock()

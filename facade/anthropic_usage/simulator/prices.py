@@ -120,7 +120,7 @@ class Price:
             rate *= entry.fast.multiplier
         if context_window == LONG and entry.long_context is not None:
             band = entry.long_context
-            is_output = token_type == "output_tokens"
+            is_output = token_type == "output_tokens"  # noqa: S105 - a kind of token, no secret
             rate *= band.output_multiplier if is_output else band.input_multiplier
         return rate
 

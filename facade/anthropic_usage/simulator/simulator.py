@@ -28,16 +28,17 @@ if TYPE_CHECKING:
     from .http.server import Server
 
 DEMO_KEY = "sk-ant-admin01-simulator-demo-key"
-DEMO_TOKEN = "sk-ant-oat01-simulator-demo-token"
+DEMO_TOKEN = "sk-ant-oat01-simulator-demo-token"  # noqa: S105 - opens the stand-in only
 
 
 class Simulator:
     """An invented organisation and the Admin API over it, the same for the same arguments.
 
-    `size` scales people, keys and streams of use: at 1.0 there are sixty streams, which make some 30
-    rows an hour when grouped by key, workspace, model, tier and context window. `days` is the
-    organisation's age. `now` fixes the clock; None leaves it running. `latency_ms` delays every answer,
-    `jitter_ms` by up to that much more. Beyond `requests_per_minute` requests answer 429.
+    `size` scales people, keys and streams of use: at 1.0 there are sixty streams. Grouped by key,
+    workspace, model, tier and context window they make some 30 rows an hour; 6.5 makes 200, and 2.0
+    makes 30 rows a minute. `days` is the organisation's age. `now` fixes the clock; None leaves it
+    running. `latency_ms` delays every answer, `jitter_ms` by up to that much more. Past
+    `requests_per_minute`, requests answer 429.
     """
 
     DEMO_KEY = DEMO_KEY
@@ -105,16 +106,7 @@ class Simulator:
 
     def serve(self, port: int = 0) -> Server:
         """Return a server of this simulator for a `with` statement; port 0 takes a free one."""
-        try:
-            from .http.server import Server
-        except ModuleNotFoundError as error:
-            if error.name != "aiohttp":
-                raise
-            raise ImportError(
-                'the simulator needs the "simulator" extra: '
-                'pip install "anthropic-usage[simulator]"'
-            ) from None
-        return Server(self, port)
+        return server_class()(self, port)
 
     def next_fault(self, endpoint: str) -> Fault | None:
         """Return the fault that the next request to an endpoint meets."""
@@ -124,6 +116,19 @@ class Simulator:
         """Return how long the n-th request waits for its answer."""
         jitter = self.jitter_ms * mix(self.seed, number) / 2**64
         return (self.latency_ms + jitter) / 1000
+
+
+def server_class() -> type[Server]:
+    """Return `Server`, or raise an ImportError that names the extra it needs."""
+    try:
+        from .http.server import Server
+    except ModuleNotFoundError as error:
+        if error.name != "aiohttp":
+            raise
+        raise ImportError(
+            'the simulator needs the "simulator" extra: pip install "anthropic-usage[simulator]"'
+        ) from None
+    return Server
 
 
 def run(

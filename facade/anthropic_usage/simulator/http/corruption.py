@@ -13,8 +13,8 @@ _ENUMS = ("service_tier", "context_window", "inference_geo", "cost_type", "custo
 def corrupt(kind: str, body: bytes, cursor: str) -> bytes:
     """Return the answer with a fault of `kind`; `cursor` is the token of the page itself.
 
-    An answer that has nothing to spoil, such as a page without rows when a measure is to be missing,
-    stays as it is.
+    An answer that has nothing to spoil stays as it is, such as a page without rows for a measure to
+    be missing from.
     """
     page: dict[str, Any] = msgspec.json.decode(body)
     data: list[dict[str, Any]] = page["data"]

@@ -64,7 +64,7 @@ class Reports:
         self._ledger = ledger
         self._claude_code = claude_code
 
-    def usage(self, parameters: Parameters, betas: frozenset[str]) -> ReportPage:
+    def usage(self, parameters: Parameters, betas: set[str]) -> ReportPage:
         """Answer `usage_report/messages`."""
         now = self._books.clock()
         starting_at = parameters.required_moment("starting_at")
@@ -94,8 +94,8 @@ class Reports:
 
         width = WIDTHS[width_name]
         start = minute_of(starting_at) // width * width
-        # A bucket still running is given as far as it goes if the range covers it; later ones do not
-        # exist yet.
+        # A bucket still running is given as far as it goes if the range covers it; those after it
+        # do not exist yet.
         running_until = -(-now // (60 * width)) * width
         asked_until = now // 60 if ending_at is None else minute_of(ending_at)
         end = min(asked_until // width * width, running_until)
@@ -120,7 +120,7 @@ class Reports:
             make=make,
         )
 
-    def cost(self, parameters: Parameters, betas: frozenset[str]) -> ReportPage:
+    def cost(self, parameters: Parameters) -> ReportPage:
         """Answer `cost_report`."""
         now = self._books.clock()
         starting_at = parameters.required_moment("starting_at")
@@ -160,7 +160,7 @@ class Reports:
             make=make,
         )
 
-    def claude_code(self, parameters: Parameters, betas: frozenset[str]) -> ReportPage:
+    def claude_code(self, parameters: Parameters) -> ReportPage:
         """Answer `usage_report/claude_code`."""
         now = self._books.clock()
         day = day_of(parameters.required_day("starting_at"))

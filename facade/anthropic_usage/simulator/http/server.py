@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .app import Application, Request
+from .app import Application
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from ..simulator import Simulator
+    from .requests import Request
 
 HOST = "127.0.0.1"
 
