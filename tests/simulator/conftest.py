@@ -52,7 +52,7 @@ class Api:
 @pytest.fixture(scope="session")
 def simulator() -> Simulator:
     """Return a simulator that no test may change."""
-    return Simulator(seed=11, size=0.5, days=300, now=NOW)
+    return Simulator(seed=11, size=1.0, days=350, now=NOW)
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,9 @@ class Ledger:
         Filters are named as the report's parameters, without brackets. Without `by` there is always
         one entry, under `()`.
         """
+        unknown = filters.keys() - FILTERS.keys()
+        if unknown:
+            raise TypeError(f"no such filter: {', '.join(sorted(unknown))}")
         wanted = {
             POSITIONS[FILTERS[name]]: wanted_values(
                 FILTERS[name], [values] if isinstance(values, str) else values, self._organisation

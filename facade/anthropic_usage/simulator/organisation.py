@@ -257,7 +257,7 @@ class _Builder:
                     name=f"{team} {round_ + 1}" if round_ else team,
                     colour=dice.pick(_COLOURS),
                     team=team.lower(),
-                    geo="us" if dice.percent(20) else "global",
+                    geo="us" if index % 5 == 1 else "global",
                     created_day=created,
                     archived_day=archived,
                     created_at=self._moment(created),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from functools import cache
 from importlib import resources
@@ -144,6 +145,11 @@ class PriceList:
             ):
                 return price
         return None
+
+    @property
+    def first_day(self) -> date:
+        """Return the day from which on anything was sold."""
+        return date.fromisoformat(min(price.valid_from for price in self.prices))
 
     def of(self, model: str, day: str) -> Price:
         """Return the price of a model that is known to be sold on a day."""

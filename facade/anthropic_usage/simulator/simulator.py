@@ -67,7 +67,9 @@ class Simulator:
         self._plan = FaultPlan(faults, seed)
 
         prices = load_prices()
-        organisation = build_organisation(seed, size, day_of(self.now) - days, days)
+        # Nobody used Claude before the first model on the price list came out.
+        founded = max(day_of(self.now) - days, day_of(prices.first_day))
+        organisation = build_organisation(seed, size, founded, days)
         self.organisation = organisation
         self.claude_code = ClaudeCode(seed, organisation, prices)
         self._events = Events(build_streams(seed, size, organisation, prices), organisation, prices)

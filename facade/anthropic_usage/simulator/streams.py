@@ -133,19 +133,30 @@ class _Builder:
         account = key.service_account
         rhythm = "around" if account else self._dice.pick(("around", "around", "office", "nightly"))
         return self._stream(
-            key.workspace, key, None if account else key.created_by, account, rhythm,
-            key.created_day, key.ended_day,
-        )  # fmt: skip
+            workspace=key.workspace,
+            key=key,
+            person=None if account else key.created_by,
+            account=account,
+            rhythm=rhythm,
+            first_day=key.created_day,
+            end_day=key.ended_day,
+        )
 
     def of_person(self, person: Person) -> Stream:
         """Return a person's use of the Console workbench, which goes through no key."""
-        workspace = self._organisation.workspaces[0]
         return self._stream(
-            workspace, None, person, None, "office", person.joined_day, person.left_day
+            workspace=self._organisation.workspaces[0],
+            key=None,
+            person=person,
+            account=None,
+            rhythm="office",
+            first_day=person.joined_day,
+            end_day=person.left_day,
         )
 
     def _stream(
         self,
+        *,
         workspace: Workspace,
         key: ApiKey | None,
         person: Person | None,
@@ -165,6 +176,7 @@ class _Builder:
         read = dice.between(300, 800) if cached else 0
         write_5m = dice.between(20, 150) if cached else 0
         write_1h = dice.between(5, 40) if cached and dice.percent(40) else 0
+        magnitude = 5 if key is None else dice.pick((4, 5, 5, 6, 6, 6))
         searching = tier in BILLABLE_TIERS and dice.percent(30)
         return Stream(
             seed=seed_of(f"stream:{self._seed}:{self._count}"),
@@ -180,8 +192,7 @@ class _Builder:
             weekend_percent=_WEEKEND[rhythm],
             every=dice.pick((1, 1, 1, 1, 2, 5)) if rhythm != "around" else 1,
             dense=rhythm == "around",
-            tokens_per_day=dice.between(1, 9)
-            * 10 ** (5 if key is None else dice.pick((5, 6, 6, 7))),
+            tokens_per_day=dice.between(10, 99) * 10**magnitude // 10,
             share_uncached=1000 - read - write_5m - write_1h,
             share_write_5m=write_5m,
             share_write_1h=write_1h,

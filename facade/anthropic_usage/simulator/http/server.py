@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
+_LONGEST_URL = 64 * 1024
+
 
 class Server:
     """Serves a simulator on 127.0.0.1 from `with` to the end of its block.
@@ -87,6 +89,7 @@ class Server:
             handle_signals=False,
             handler_cancellation=True,
             shutdown_timeout=0.1,
+            max_line_size=_LONGEST_URL,
         )
         await runner.setup()
         try:
