@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PINS := scripts/requirements.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint regen contract contract-diff record bench pins clean
+.PHONY: help demo test lint lint-spec regen contract contract-diff record bench pins clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,6 +41,9 @@ lint: $(VENV)/.dev ## formatting, lint, types, import layers
 
 regen: $(VENV)/.dev ## overlays -> patched spec -> generated client
 	@$(BIN)/python scripts/regen.py
+
+lint-spec: $(VENV)/.dev ## validate the patched spec (openapi-spec-validator, and redocly where npx is there)
+	@$(BIN)/python scripts/lint_spec.py
 
 contract: $(VENV)/.dev ## check spec, generated code and cassettes against each other
 	@$(BIN)/python scripts/regen.py --check

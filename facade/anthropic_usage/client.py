@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -15,7 +15,7 @@ from anthropic_admin_client.models.workspace import Workspace
 
 from . import names
 from .credentials import Credentials
-from .flow import Flow, Part, Retry, walk
+from .flow import Flow, Retry, walk
 from .moments import Clock, Moment, utc_now
 from .plan import windows
 from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery
@@ -43,6 +43,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         base_url: str | None = None,
         anthropic_version: str = API_VERSION,
         timeout: float = 60.0,
+        concurrency: int = 4,
+        max_in_flight_mb: float = 64.0,
         retry: Retry | None = None,
         listener: Listener | None = None,
         clock: Clock = utc_now,
@@ -56,6 +58,9 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             base_url: else `ANTHROPIC_BASE_URL`, else https://api.anthropic.com.
             anthropic_version: the `anthropic-version` header.
             timeout: seconds to wait for an answer.
+            concurrency: how many requests may be under way at once; all of them slow down together
+                when the API answers 429.
+            max_in_flight_mb: how many megabytes of answers may be held before they are consumed.
             retry: how long to keep trying.
             listener: is told of every wait and every page, for progress bars.
             clock: the time of day, where the API's `Date` header does not say it.
@@ -68,6 +73,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             credentials=Credentials.find(api_key, oauth_token),
             base_url=base_url,
             timeout=timeout,
+            concurrency=concurrency,
+            max_in_flight_mb=max_in_flight_mb,
             listener=listener,
         )
         self._version = anthropic_version
@@ -283,11 +290,7 @@ class UsageClient(
         self._transport = Transport(self._settings)
 
     def _report(self, query: Query) -> Any:
-        def read() -> Iterator[Part]:
-            for flow in self._walks(query):
-                yield from self._transport.run(flow)
-
-        return Report(query, read)
+        return Report(query, lambda: self._transport.run_all(self._walks(query)))
 
     def _list(self, flow: Flow) -> list[Any]:
         return [item for items in self._transport.run(flow) for item in items]
@@ -354,12 +357,7 @@ class AsyncUsageClient(
         self._transport = AsyncTransport(self._settings)
 
     def _report(self, query: Query) -> Any:
-        async def read() -> AsyncIterator[Part]:
-            for flow in self._walks(query):
-                async for part in self._transport.run(flow):
-                    yield part
-
-        return AsyncReport(query, read)
+        return AsyncReport(query, lambda: self._transport.run_all(self._walks(query)))
 
     async def _list(self, flow: Flow) -> list[Any]:
         return [item async for items in self._transport.run(flow) for item in items]

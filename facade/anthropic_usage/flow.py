@@ -27,7 +27,7 @@ from .errors import (
     RateLimited,
 )
 from .moments import Clock, parse_moment, rfc3339, utc_now
-from .plan import Window
+from .plan import Window, halves
 from .query import Query
 from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc
 
@@ -49,7 +49,8 @@ __all__ = [
 
 SETTLING: Final = dt.timedelta(hours=1)
 """How long the newest data can still be missing or change. Anthropic says about 5 minutes,
-sometimes later (manage-claude/usage-cost-api), and an hour for Claude Code (claude-code-analytics-api)."""
+sometimes later (manage-claude/usage-cost-api), and for Claude Code an hour
+(claude-code-analytics-api)."""
 
 
 @attrs.frozen
@@ -61,10 +62,11 @@ class Send:
 
 @attrs.frozen
 class Wait:
-    """Sleep before going on."""
+    """Sleep before going on; `throttled` if the API is asked too much, by everybody."""
 
     seconds: float
     why: str
+    throttled: bool = False
 
 
 @attrs.frozen
@@ -86,6 +88,11 @@ class Part:
     now: dt.datetime
     """The API's time when it answered."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes of JSON the page was."""
+        return len(self.body)
+
 
 @attrs.frozen
 class Reply:
@@ -101,6 +108,7 @@ class Failure:
     """No answer, or a broken one."""
 
     reason: str
+    timed_out: bool = False
 
 
 Step = Send | Wait | Emit
@@ -136,12 +144,12 @@ def exchange(
     request: dict[str, Any],
     retry: Retry,
     clock: Clock = utc_now,
-    tolerate: Callable[[Reply], bool] = lambda reply: False,
-) -> Generator[Step, Reply | Failure | None, Reply]:
+    tolerate: Callable[[Reply | Failure, int], bool] = lambda reply, attempt: False,
+) -> Generator[Step, Reply | Failure | None, Reply | Failure]:
     """Send `request` until it is answered with 200 or trying again makes no sense.
 
-    Returns the answer, also one that `tolerate` accepts; raises ApiError or one of its kinds for
-    any other, and ConnectionFailed if there was none.
+    Returns the answer, or what `tolerate` accepts of others after that many attempts; raises
+    ApiError or one of its kinds for any other answer, and ConnectionFailed if there was none.
     """
     deadline = retry.monotonic() + retry.seconds
     attempt = 0
@@ -150,33 +158,52 @@ def exchange(
         reply = yield Send(request)
         if reply is None:
             raise AssertionError("a flow must be sent a Reply or a Failure after each Send")
-        if isinstance(reply, Reply) and (reply.status == 200 or tolerate(reply)):
+        if (isinstance(reply, Reply) and reply.status == 200) or tolerate(reply, attempt):
             return reply
         if not _worth_retrying(reply):
             raise failed(reply, attempt)
         delay = retry.delay(attempt, reply, clock())
         if attempt >= retry.attempts or retry.monotonic() + delay > deadline:
             raise failed(reply, attempt, delay)
-        yield Wait(delay, _cause(reply))
+        throttled = isinstance(reply, Reply) and reply.status in (429, 529)
+        yield Wait(delay, _cause(reply), throttled)
 
 
 def walk(query: Query, window: Window, retry: Retry, clock: Clock = utc_now) -> Flow:
     """Fetch one window of a report page by page, emit each page as a `Part`, and prove it whole.
 
-    A cost window without a completed day emits nothing. Raises IncompleteReport for a hole, an
-    overlap, anything outside the window, a cursor that repeats or is missing, or an unknown shape;
-    ApiError and ConnectionFailed as `exchange` does.
+    A window that proves too much for the API (413, or 504 and timeouts twice) is halved. A cost
+    window without a completed day emits nothing. Raises IncompleteReport for a hole, an overlap,
+    anything outside the window, a cursor that repeats or is missing, or an unknown shape; ApiError
+    and ConnectionFailed as `exchange` does.
     """
+    pending = [window]
+    while pending:
+        window = pending.pop()
+        reached = yield from _pages(query, window, retry, clock)
+        if reached is not None:
+            rest = attrs.evolve(window, starting_at=reached)
+            pending.extend(reversed(halves(rest, query.width)))
+
+
+def _pages(
+    query: Query, window: Window, retry: Retry, clock: Clock
+) -> Generator[Step, Reply | Failure | None, dt.datetime | None]:
+    """Walk a window; returns None at its end, or how far it came before it was too much."""
     proof = _RecordProof(query, window) if query.records else _BucketProof(query, window)
     cursor: str | None = None
     cursors: set[str] = set()
+
+    def tolerate(reply: Reply | Failure, attempt: int) -> bool:
+        return _nothing_closed_yet(query, window, reply, clock) or (
+            window.ending_at - proof.last > query.width and _too_much(reply, attempt)
+        )
+
     while True:
         request = query.request(window.starting_at, window.ending_at, cursor)
-        reply = yield from exchange(
-            request, retry, clock, lambda reply: _nothing_closed_yet(query, window, reply, clock)
-        )
-        if reply.status != 200:
-            return
+        reply = yield from exchange(request, retry, clock, tolerate)
+        if not isinstance(reply, Reply) or reply.status != 200:
+            return None if _nothing_closed_yet(query, window, reply, clock) else proof.last
         now = server_time(reply, clock)
         page = decode(query, reply.body)
         begins = proof.last
@@ -185,11 +212,18 @@ def walk(query: Query, window: Window, retry: Retry, clock: Clock = utc_now) -> 
             proof.finish(now)
         yield Emit(Part(page, reply.body, begins, proof.last, now))
         if not page.has_more:
-            return
+            return None
         cursor = page.next_page
         if not cursor or cursor in cursors or not page.data:
             raise IncompleteReport(_broken_cursor(query, page, cursor, proof.last))
         cursors.add(cursor)
+
+
+def _too_much(reply: Reply | Failure, attempt: int) -> bool:
+    """Tell whether a smaller window would help; a time-out gets a second chance first."""
+    if isinstance(reply, Failure):
+        return reply.timed_out and attempt > 1
+    return reply.status == 413 or (reply.status == 504 and attempt > 1)
 
 
 def _broken_cursor(query: Query, page: Page, cursor: str | None, last: dt.datetime) -> str:
@@ -357,7 +391,7 @@ def _asked_delay(reply: Reply, now: dt.datetime) -> float | None:
     return None
 
 
-def _nothing_closed_yet(query: Query, window: Window, reply: Reply, clock: Clock) -> bool:
+def _nothing_closed_yet(query: Query, window: Window, reply: Reply | Failure, clock: Clock) -> bool:
     """Tell whether a refused cost window merely holds no completed day yet.
 
     The API answers 400 "Invalid date range: ending date must be after starting date" then
@@ -365,6 +399,7 @@ def _nothing_closed_yet(query: Query, window: Window, reply: Reply, clock: Clock
     """
     return (
         query.report == "cost"
+        and isinstance(reply, Reply)
         and reply.status == 400
         and "ending date must be after starting date"
         in (decode_error(reply.body).error.message or "")

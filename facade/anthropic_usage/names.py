@@ -150,6 +150,7 @@ def _read(
     what: str, request: dict[str, Any], parse: Callable[[Any], T], retry: Retry, clock: Clock
 ) -> Generator[Step, Reply | Failure | None, T]:
     reply = yield from exchange(request, retry, clock)
+    assert isinstance(reply, Reply)  # noqa: S101
     try:
         return parse(json.loads(reply.body))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -10,7 +10,7 @@ import attrs
 from .moments import DAY, ceil
 from .query import Query
 
-__all__ = ["Window", "windows"]
+__all__ = ["Window", "halves", "windows"]
 
 
 @attrs.frozen
@@ -33,3 +33,11 @@ def windows(query: Query, now: dt.datetime) -> Iterator[Window]:
         stop = min(start + query.window, end)
         yield Window(start, stop)
         start = stop
+
+
+def halves(window: Window, width: dt.timedelta) -> list[Window]:
+    """Return two windows of whole buckets that are the window; itself, if it is one bucket long."""
+    middle = window.starting_at + (window.ending_at - window.starting_at) // width // 2 * width
+    if middle == window.starting_at:
+        return [window]
+    return [Window(window.starting_at, middle), Window(middle, window.ending_at)]

@@ -5,12 +5,11 @@ Each of these asks the API anew, in constant memory; `collect()` asks once and k
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import IO, TYPE_CHECKING, Generic, TypeVar, cast
-
-import attrs
 
 from .errors import InvalidQuery
 from .export.columns import ArrowSink, ParquetSink, to_pandas, to_polars
@@ -107,19 +106,21 @@ class Report(_Lazy[R]):
     ConnectionFailed if it cannot be reached.
     """
 
-    def __init__(self, query: Query, source: Callable[[], Iterator[Part]]) -> None:
+    def __init__(self, query: Query, source: Callable[[], Generator[Part]]) -> None:
         super().__init__(query)
         self._source = source
 
     def __iter__(self) -> Iterator[R]:
-        for part in self.parts():
-            yield from self._rows(part.page)
+        with contextlib.closing(self.parts()) as parts:
+            for part in parts:
+                yield from self._rows(part.page)
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Generator[Part]:
         """Yield the proven pages, each with the very bytes that the API sent."""
         extent = _Extent(self.query)
-        for part in self._source():
-            yield extent.take(part)
+        with contextlib.closing(self._source()) as source:
+            for part in source:
+                yield extent.take(part)
         self._end(extent)
 
     def by(self, *dimensions: str) -> list[R]:
@@ -135,8 +136,8 @@ class Report(_Lazy[R]):
 
     def collect(self) -> Report[R]:
         """Return the same report, held in memory: asking it anything more costs no request."""
-        kept = [attrs.evolve(part, body=b"") for part in self.parts()]
-        report: Report[R] = Report(self.query, lambda: iter(kept))
+        kept = list(self.parts())
+        report: Report[R] = Report(self.query, lambda: (part for part in kept))
         report._like(self)
         return report
 
@@ -166,8 +167,9 @@ class Report(_Lazy[R]):
 
     def _pour(self, sink: Sink[T]) -> T:
         try:
-            for part in self.parts():
-                sink.add(part.page)
+            with contextlib.closing(self.parts()) as parts:
+                for part in parts:
+                    sink.add(part.page)
             return sink.finish()
         except BaseException:
             sink.abort()
@@ -177,20 +179,22 @@ class Report(_Lazy[R]):
 class AsyncReport(_Lazy[R]):
     """A report over asyncio: the same as `Report`, with `async for` and `await`."""
 
-    def __init__(self, query: Query, source: Callable[[], AsyncIterator[Part]]) -> None:
+    def __init__(self, query: Query, source: Callable[[], AsyncGenerator[Part]]) -> None:
         super().__init__(query)
         self._source = source
 
-    async def __aiter__(self) -> AsyncIterator[R]:
-        async for part in self.parts():
-            for row in self._rows(part.page):
-                yield row
+    async def __aiter__(self) -> AsyncGenerator[R]:
+        async with contextlib.aclosing(self.parts()) as parts:
+            async for part in parts:
+                for row in self._rows(part.page):
+                    yield row
 
-    async def parts(self) -> AsyncIterator[Part]:
+    async def parts(self) -> AsyncGenerator[Part]:
         """Yield the proven pages, each with the very bytes that the API sent."""
         extent = _Extent(self.query)
-        async for part in self._source():
-            yield extent.take(part)
+        async with contextlib.aclosing(self._source()) as source:
+            async for part in source:
+                yield extent.take(part)
         self._end(extent)
 
     def by(self, *dimensions: str) -> Awaitable[list[R]]:
@@ -203,9 +207,9 @@ class AsyncReport(_Lazy[R]):
 
     async def collect(self) -> AsyncReport[R]:
         """See `Report.collect`."""
-        kept = [attrs.evolve(part, body=b"") async for part in self.parts()]
+        kept = [part async for part in self.parts()]
 
-        async def again() -> AsyncIterator[Part]:
+        async def again() -> AsyncGenerator[Part]:
             for part in kept:
                 yield part
 
@@ -239,8 +243,9 @@ class AsyncReport(_Lazy[R]):
 
     async def _pour(self, sink: Sink[T]) -> T:
         try:
-            async for part in self.parts():
-                sink.add(part.page)
+            async with contextlib.aclosing(self.parts()) as parts:
+                async for part in parts:
+                    sink.add(part.page)
             return sink.finish()
         except BaseException:
             sink.abort()

@@ -19,7 +19,7 @@ from .money import check_amount, parse_amount
 from .query import Query
 from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, UsageRow
 
-__all__ = ["Page", "decode", "decode_error", "rows"]
+__all__ = ["Page", "decode", "decode_error", "rows", "usage_results"]
 
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
@@ -72,11 +72,15 @@ class CostResult(msgspec.Struct, gc=False):
 
 
 class UsageBucket(msgspec.Struct, gc=False):
-    """One interval of the usage report."""
+    """One interval of the usage report; `usage_results` reads its results.
+
+    They stay bytes until their turn comes, so that a page of tens of thousands costs no more memory
+    than its JSON, and each bucket's objects are used while they are still in the processor's cache.
+    """
 
     starting_at: Moment
     ending_at: Moment
-    results: list[UsageResult]
+    results: msgspec.Raw
 
 
 class CostBucket(msgspec.Struct, gc=False):
@@ -180,23 +184,32 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "cost": msgspec.json.Decoder(CostPage),
     "claude_code": msgspec.json.Decoder(ClaudeCodePage),
 }
+_RESULTS: Final = msgspec.json.Decoder(list[UsageResult])
 _NAMED_TOOLS: Final = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 _NO_ACTIONS: Final = ToolAction(0, 0)
 
 
 def decode(query: Query, body: bytes) -> Page:
-    """Return the page that `body` holds; raises IncompleteReport for any other shape."""
+    """Return the page that `body` holds; raises IncompleteReport for any other shape.
+
+    The results of usage buckets are read, and refused, when they are asked for.
+    """
     try:
         page: Page = _DECODERS[query.report].decode(body)
         if isinstance(page, CostPage | ClaudeCodePage):
             _check_money(page)
-    except msgspec.ValidationError as error:
-        raise IncompleteReport(f"the {query.report} report's shape changed: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise IncompleteReport(
-            f"the {query.report} report's answer is not readable: {error}"
-        ) from None
+        raise _unreadable(query.report, error) from None
     return page
+
+
+def usage_results(bucket: UsageBucket) -> list[UsageResult]:
+    """Return a bucket's results; raises IncompleteReport for any other shape."""
+    try:
+        return _RESULTS.decode(bucket.results)
+    except (ValueError, RecursionError) as error:
+        start = in_utc(bucket.starting_at)
+        raise _unreadable("usage", error, f" in the bucket of {start:%Y-%m-%dT%H:%MZ}") from None
 
 
 def rows(query: Query, page: Page) -> Iterator[Row]:
@@ -204,7 +217,7 @@ def rows(query: Query, page: Page) -> Iterator[Row]:
     if isinstance(page, UsagePage):
         for bucket in page.data:
             start, end = in_utc(bucket.starting_at), in_utc(bucket.ending_at)
-            for result in bucket.results:
+            for result in usage_results(bucket):
                 yield usage_row(start, end, result)
     elif isinstance(page, CostPage):
         for day in page.data:
@@ -360,6 +373,12 @@ def _check_money(page: CostPage | ClaudeCodePage) -> None:
                 check_amount(use.estimated_cost.amount)
             except ValueError as error:
                 raise ValueError(f"{error} - at `$.data[{i}].model_breakdown[{j}]`") from None
+
+
+def _unreadable(report: str, error: Exception, where: str = "") -> IncompleteReport:
+    if isinstance(error, msgspec.ValidationError):
+        return IncompleteReport(f"the {report} report's shape changed{where}: {error}")
+    return IncompleteReport(f"the {report} report's answer is not readable{where}: {error}")
 
 
 def _check_currency(currency: str, where: str) -> None:
