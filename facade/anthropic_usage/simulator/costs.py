@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .books import POSITIONS, add_up
+from .events import MEASURES
 from .mix import mix, seed_of
-from .prices import LONG, TOKEN_TYPES, PriceList, iso_day
+from .prices import LONG, PriceList, iso_day
 from .streams import BILLABLE_TIERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .events import Cell
     from .organisation import Organisation
@@ -38,14 +39,14 @@ _LABELS = {
     "cache_creation.ephemeral_1h_input_tokens": "Input Tokens, Cache Write (1 hour)",
     "cache_creation.ephemeral_5m_input_tokens": "Input Tokens, Cache Write",
 }
-_POSITION = {
-    "uncached_input_tokens": 0,
-    "cache_creation.ephemeral_5m_input_tokens": 1,
-    "cache_creation.ephemeral_1h_input_tokens": 2,
-    "cache_read_input_tokens": 3,
-    "output_tokens": 4,
+_TOKEN_POSITIONS = {
+    "uncached_input_tokens": MEASURES.index("uncached_input_tokens"),
+    "output_tokens": MEASURES.index("output_tokens"),
+    "cache_read_input_tokens": MEASURES.index("cache_read_input_tokens"),
+    "cache_creation.ephemeral_1h_input_tokens": MEASURES.index("cache_creation_1h_input_tokens"),
+    "cache_creation.ephemeral_5m_input_tokens": MEASURES.index("cache_creation_5m_input_tokens"),
 }
-_SEARCHES = 5
+_SEARCHES = MEASURES.index("web_search_requests")
 
 
 @attrs.frozen
@@ -75,84 +76,63 @@ class Costs:
         """Return the lines of a day, one for each kind of token of each billed combination."""
         lines: list[CostLine] = []
         searches: dict[str | None, int] = {}
-        date = iso_day(day)
-        for dims, measures in add_up(
-            cells, _BY, {POSITIONS["service_tier"]: BILLABLE_TIERS}
-        ).items():
-            workspace_id = dims[0]
-            model, tier, window, geo, speed = map(str, dims[1:])
+        billable = add_up(cells, _BY, {POSITIONS["service_tier"]: BILLABLE_TIERS})
+        for (workspace_id, *described), measures in billable.items():
             searches[workspace_id] = searches.get(workspace_id, 0) + measures[_SEARCHES]
-            price = self._prices.of(model, date)
-            for token_type in TOKEN_TYPES:
-                tokens = measures[_POSITION[token_type]]
+            model, tier, window, geo, speed = map(str, described)
+            price = self._prices.of(model, iso_day(day))
+            notes = _notes(tier, window, geo, speed)
+            for token_type, position in _TOKEN_POSITIONS.items():
+                tokens = measures[position]
                 if tokens:
                     rate = price.cents_per_token(token_type, tier, window, geo, speed)
-                    notes = [
-                        note
-                        for note, holds in (
-                            ("Batch", tier == "batch"),
-                            ("Long Context", window == LONG),
-                            ("US Only", geo == "us"),
-                            ("Fast Mode", speed == "fast"),
-                        )
-                        if holds
-                    ]
-                    label = ", ".join([_LABELS[token_type], *notes])
                     lines.append(
                         CostLine(
-                            workspace_id,
-                            f"{price.title} Usage - {label}",
-                            "tokens",
-                            tokens * rate,
-                            model,
-                            token_type,
-                            tier,
-                            window,
-                            geo,
+                            workspace_id=workspace_id,
+                            description=f"{price.title} Usage - {_LABELS[token_type]}{notes}",
+                            cost_type="tokens",
+                            amount=tokens * rate,
+                            model=model,
+                            token_type=token_type,
+                            service_tier=tier,
+                            context_window=window,
+                            inference_geo=geo,
                         )
                     )
-        lines += [
-            CostLine(
-                workspace_id,
-                "Web Search Usage",
-                "web_search",
-                count * self._prices.cents_per_web_search,
-            )
-            for workspace_id, count in searches.items()
-            if count
-        ]
-        lines += self._hourly(day)
-        return lines
+        for workspace_id, count in searches.items():
+            if count:
+                cents = count * self._prices.cents_per_web_search
+                lines.append(CostLine(workspace_id, "Web Search Usage", "web_search", cents))
+        return lines + list(self._hourly(day))
 
-    def _hourly(self, day: int) -> list[CostLine]:
-        """Return container and session time, which the usage report knows nothing of."""
-        lines: list[CostLine] = []
-        if day < self._organisation.founded_day:
-            return lines
+    def _hourly(self, day: int) -> Iterator[CostLine]:
+        """Yield container and session time, which the usage report knows nothing of."""
+        kinds = (
+            ("Code Execution Usage", "code_execution", self._prices.cents_per_container_hour),
+            ("Session Usage", "session_usage", self._prices.cents_per_session_hour),
+        )
         for index, workspace in enumerate(self._organisation.workspaces):
-            if day < workspace.created_day or (
-                workspace.archived_day is not None and day >= workspace.archived_day
-            ):
+            archived = workspace.archived_day
+            if day < workspace.created_day or (archived is not None and day >= archived):
                 continue
-            chance = mix(self._seed, day, index)
-            for shift, description, cost_type, rate in (
-                (
-                    0,
-                    "Code Execution Usage",
-                    "code_execution",
-                    self._prices.cents_per_container_hour,
-                ),
-                (24, "Session Usage", "session_usage", self._prices.cents_per_session_hour),
-            ):
-                # Billed by the minute, in two workspaces of five on any day.
-                if (chance >> shift) % 5 < 2:
-                    hours = Decimal((chance >> shift + 8) % 4800) / 100
-                    amount = hours * rate
-                    if amount:
-                        lines.append(
-                            CostLine(workspace.reported_id, description, cost_type, amount)
-                        )
-        return lines
+            for kind, (description, cost_type, cents_per_hour) in enumerate(kinds):
+                chance = mix(self._seed, day, index, kind)
+                # Two workspaces in five have any on a given day, for up to two days' worth of time.
+                hours = Decimal((chance >> 8) % 4800) / 100
+                if chance % 5 < 2 and hours:
+                    amount = hours * cents_per_hour
+                    yield CostLine(workspace.reported_id, description, cost_type, amount)
+
+
+def _notes(tier: str, context_window: str, geo: str, speed: str) -> str:
+    """Return what a description says of a price that is not the plain one."""
+    notes = {
+        "Batch": tier == "batch",
+        "Long Context": context_window == LONG,
+        "US Only": geo == "us",
+        "Fast Mode": speed == "fast",
+    }
+    return "".join(f", {note}" for note, holds in notes.items() if holds)
 
 
 def decimal_text(amount: Decimal) -> str:

@@ -12,13 +12,6 @@ import msgspec
 
 from .calendar import date_of
 
-TOKEN_TYPES = (
-    "uncached_input_tokens",
-    "output_tokens",
-    "cache_read_input_tokens",
-    "cache_creation.ephemeral_1h_input_tokens",
-    "cache_creation.ephemeral_5m_input_tokens",
-)
 FAMILIES = ("mythos", "fable", "opus", "sonnet", "haiku")
 LONG = "200k-1M"
 

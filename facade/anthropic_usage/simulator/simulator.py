@@ -35,7 +35,7 @@ class Simulator:
     """An invented organisation and the Admin API over it, the same for the same arguments.
 
     `size` scales people, keys and streams of use: at 1.0 there are sixty streams. Grouped by key,
-    workspace, model, tier and context window they make some 30 rows an hour; 6.5 makes 200, and 2.0
+    workspace, model, tier and context window they make some 30 rows an hour; 7.0 makes 200, and 1.7
     makes 30 rows a minute. `days` is the organisation's age. `now` fixes the clock; None leaves it
     running. `latency_ms` delays every answer, `jitter_ms` by up to that much more. Past
     `requests_per_minute`, requests answer 429.
