@@ -60,6 +60,11 @@ def ceil(moment: dt.datetime, width: dt.timedelta) -> dt.datetime:
     return moment + (EPOCH - moment) % width
 
 
+def microseconds(moment: dt.datetime) -> int:
+    """Return the microseconds since 1970, exactly."""
+    return (moment - EPOCH) // dt.timedelta(microseconds=1)
+
+
 def rfc3339(moment: dt.datetime) -> str:
     """Write a UTC moment as the API does: `2026-02-01T00:00:00Z`."""
     return moment.isoformat().replace("+00:00", "Z")

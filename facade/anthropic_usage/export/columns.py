@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import operator
 import os
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AnthropicUsageError, MissingExtra
+from ..moments import microseconds
 from ..query import Query
-from ..rows import Row
-from ..wire import Page, rows
+from ..rows import Row, UsageRow
+from ..wire import Page, UsagePage, rows, usage_results
 from .sink import Staged
 
 if TYPE_CHECKING:
@@ -21,6 +24,26 @@ __all__ = ["ArrowSink", "ParquetSink", "schema", "to_pandas", "to_polars"]
 
 CENTS_SCALE: Final = 18
 """Digits behind the point of a cent that a decimal column holds; dollars take two more."""
+
+_PATHS: Final = {
+    **{name: operator.attrgetter(name) for name in UsageRow.DIMENSIONS},
+    "uncached_input_tokens": operator.attrgetter("uncached_input_tokens"),
+    "cache_creation_5m_input_tokens": operator.attrgetter(
+        "cache_creation.ephemeral_5m_input_tokens"
+    ),
+    "cache_creation_1h_input_tokens": operator.attrgetter(
+        "cache_creation.ephemeral_1h_input_tokens"
+    ),
+    "cache_read_input_tokens": operator.attrgetter("cache_read_input_tokens"),
+    "output_tokens": operator.attrgetter("output_tokens"),
+    "web_search_requests": operator.attrgetter("server_tool_use.web_search_requests"),
+}
+_INPUT: Final = (
+    "uncached_input_tokens",
+    "cache_creation_5m_input_tokens",
+    "cache_creation_1h_input_tokens",
+    "cache_read_input_tokens",
+)
 
 _KINDS: Final = {
     "starting_at": "moment",
@@ -90,15 +113,39 @@ def schema(query: Query) -> pyarrow.Schema:
 def batch(query: Query, page: Page, columns: pyarrow.Schema) -> pyarrow.RecordBatch:
     """Return a page as columns; raises AnthropicUsageError for what a column cannot hold."""
     pa = require("pyarrow", "arrow")
-    table: list[Row] = list(rows(query, page))
     try:
-        arrays = [
-            pa.array([_cell(getattr(row, field.name)) for row in table], type=field.type)
-            for field in columns
-        ]
+        if isinstance(page, UsagePage):
+            arrays = _usage_arrays(page, columns)
+        else:
+            table: list[Row] = list(rows(query, page))
+            arrays = [
+                pa.array([_cell(getattr(row, field.name)) for row in table], type=field.type)
+                for field in columns
+            ]
     except (pa.ArrowInvalid, OverflowError) as error:
         raise AnthropicUsageError(f"a value does not fit its Arrow column: {error}") from None
     return pa.record_batch(arrays, schema=columns)
+
+
+def _usage_arrays(page: UsagePage, columns: pyarrow.Schema) -> list[pyarrow.Array]:
+    """Read columns off the decoded results, without a row object between: twice as fast."""
+    pa = require("pyarrow", "arrow")
+    values: dict[str, list[Any]] = {name: [] for name in columns.names}
+    for bucket in page.data:
+        results = usage_results(bucket)
+        for name, moment in (("starting_at", bucket.starting_at), ("ending_at", bucket.ending_at)):
+            values[name].extend([microseconds(moment)] * len(results))
+        for name in values.keys() & _PATHS.keys():
+            values[name].extend(map(_PATHS[name], results))
+    add = require("pyarrow.compute", "arrow").add_checked
+    arrays = {
+        field.name: pa.array(values[field.name], type=field.type)
+        for field in columns
+        if field.name not in UsageRow.DERIVED
+    }
+    arrays["input_tokens"] = functools.reduce(add, (arrays[name] for name in _INPUT))
+    arrays["total_tokens"] = add(arrays["input_tokens"], arrays["output_tokens"])
+    return [arrays[field.name] for field in columns]
 
 
 def to_pandas(table: pyarrow.Table) -> pandas.DataFrame:
