@@ -116,9 +116,10 @@ def warm(
             group_by=question["group_by"],
         )
         for count, part in enumerate(report.parts(), 1):
-            (pages / f"{count:04}.json").write_bytes(part.body)
-            size += part.size
-            rows += part.body.count(b'"output_tokens"')
+            body = bytes(part.body)
+            (pages / f"{count:04}.json").write_bytes(body)
+            size += len(body)
+            rows += body.count(b'"output_tokens"')
     if PEERS[0] in clients:
         measure(PEERS[0], question)
     return size, rows, count

@@ -55,20 +55,6 @@ class Governor:
         self._not_before = max(self._not_before, self._monotonic() + seconds)
 
 
-class Slot:
-    """A window under way: what it has emitted and nobody has taken yet."""
-
-    def __init__(self) -> None:
-        self.items: deque[tuple[Any, int]] = deque()
-        self.reserved = 0
-        self.done = False
-        self.error: BaseException | None = None
-
-    def ready(self) -> bool:
-        """Tell whether there is something to take, or nothing to wait for."""
-        return bool(self.items) or self.done
-
-
 class Backlog:
     """The windows under way, in order, and the bytes they hold.
 
@@ -79,36 +65,69 @@ class Backlog:
         self.budget = budget
         self.slots: deque[Slot] = deque()
         self.bytes = 0
-        self._largest = 0
+        self.largest = budget // 4  # a guess, until the first answer has come
+        self.guessing = True
 
     def open(self) -> Slot:
         """Add a window behind the others."""
-        slot = Slot()
+        slot = Slot(self)
         self.slots.append(slot)
         return slot
 
-    def may_send(self, slot: Slot) -> bool:
-        """Tell whether another page fits, by the largest one seen."""
-        first = bool(self.slots) and self.slots[0] is slot
-        return first or self.bytes + self._largest <= self.budget
+    def taken(self, size: int) -> None:
+        """Count a page as consumed."""
+        self.bytes -= size
 
-    def reserve(self, slot: Slot) -> None:
-        """Set room aside for the page that `slot` asks for."""
-        self._settle(slot, self._largest)
 
-    def put(self, slot: Slot, item: Any, size: int) -> None:
+class Slot:
+    """A window under way: what it has emitted and nobody has taken yet."""
+
+    def __init__(self, backlog: Backlog) -> None:
+        self.items: deque[tuple[Any, int]] = deque()
+        self.done = False
+        self.error: BaseException | None = None
+        self._backlog = backlog
+        self._held = 0
+
+    def ready(self) -> bool:
+        """Tell whether there is something to take, or nothing to wait for."""
+        return bool(self.items) or self.done
+
+    def may_send(self) -> bool:
+        """Tell whether another answer fits, by the largest one seen."""
+        backlog = self._backlog
+        return self._place() == 0 or backlog.bytes + backlog.largest <= backlog.budget
+
+    def may_unpack(self) -> bool:
+        """Tell whether the answer's turn is near; until then it stays packed and small."""
+        return self._place() < 2
+
+    def sent(self) -> None:
+        """Set room aside for the answer to a request."""
+        self._hold(self._backlog.largest)
+
+    def arrived(self, size: int) -> None:
+        """Count an answer as it came over the wire."""
+        backlog = self._backlog
+        backlog.largest = size if backlog.guessing else max(backlog.largest, size)
+        backlog.guessing = False
+        self._hold(size)
+
+    def put(self, item: Any, size: int) -> None:
         """Keep a page until it is taken."""
-        self._settle(slot, 0)
-        self._largest = max(self._largest, size)
-        self.bytes += size
-        slot.items.append((item, size))
+        self._hold(0)
+        self._backlog.bytes += size
+        self.items.append((item, size))
 
-    def finish(self, slot: Slot, error: BaseException | None) -> None:
+    def finish(self, error: BaseException | None) -> None:
         """Mark the window as ended."""
-        self._settle(slot, 0)
-        slot.error = error
-        slot.done = True
+        self._hold(0)
+        self.error = error
+        self.done = True
 
-    def _settle(self, slot: Slot, reserved: int) -> None:
-        self.bytes += reserved - slot.reserved
-        slot.reserved = reserved
+    def _place(self) -> int:
+        return self._backlog.slots.index(self) if self in self._backlog.slots else 0
+
+    def _hold(self, size: int) -> None:
+        self._backlog.bytes += size - self._held
+        self._held = size

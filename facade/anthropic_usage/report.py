@@ -121,6 +121,7 @@ class Report(_Lazy[R]):
         with contextlib.closing(self._source()) as source:
             for part in source:
                 yield extent.take(part)
+                del part  # or it would be kept while the next one is fetched
         self._end(extent)
 
     def by(self, *dimensions: str) -> list[R]:
@@ -170,6 +171,7 @@ class Report(_Lazy[R]):
             with contextlib.closing(self.parts()) as parts:
                 for part in parts:
                     sink.add(part.page)
+                    del part
             return sink.finish()
         except BaseException:
             sink.abort()
@@ -195,6 +197,7 @@ class AsyncReport(_Lazy[R]):
         async with contextlib.aclosing(self._source()) as source:
             async for part in source:
                 yield extent.take(part)
+                del part
         self._end(extent)
 
     def by(self, *dimensions: str) -> Awaitable[list[R]]:
@@ -246,6 +249,7 @@ class AsyncReport(_Lazy[R]):
             async with contextlib.aclosing(self.parts()) as parts:
                 async for part in parts:
                     sink.add(part.page)
+                    del part
             return sink.finish()
         except BaseException:
             sink.abort()

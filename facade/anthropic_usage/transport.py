@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import importlib.metadata
 import ipaddress
+import mmap
 import os
 import threading
 import warnings
 import zlib
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -36,6 +38,11 @@ Listener = Callable[[Wait | Part], None]
 
 _GZIP_OR_ZLIB: Final = 47
 """zlib's window bits for "either, by its header"."""
+
+_LARGE: Final = 2**20
+_PIECE: Final = 2**20
+_MOST_DEFLATED: Final = 1032
+"""No deflate stream shrinks by more than this (zlib's technical notes)."""
 
 
 def _base_url(given: str | None) -> str:
@@ -98,12 +105,13 @@ class Transport:
         self.settings = settings
         self._client = httpx.Client(**settings.httpx_options())
         self._governor = Governor(settings.concurrency)
+        self._unpacker = _unpacking_thread()
         self._turn = threading.Condition()
 
     def run(self, flow: Flow) -> Generator[Any]:
         """Yield what the flow emits."""
         with contextlib.closing(flow):
-            yield from self._drive(flow, threading.Event(), lambda: True, lambda: None)
+            yield from self._drive(flow, self.settings.backlog().open(), threading.Event())
 
     def run_all(self, flows: Iterable[Flow]) -> Generator[Any]:
         """Yield what the flows emit, in their order, while several of them are under way.
@@ -132,7 +140,7 @@ class Transport:
                 yield item
                 del item
                 with self._turn:
-                    backlog.bytes -= size
+                    backlog.taken(size)
                     self._turn.notify_all()
         finally:
             left.set()
@@ -142,6 +150,7 @@ class Transport:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+        self._unpacker.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, waiting: Iterator[Flow], backlog: Backlog, left: threading.Event) -> None:
         """Have twice as many windows under way as requests, so that a request always finds one."""
@@ -150,23 +159,19 @@ class Transport:
             flow = next(waiting, None)
             if flow is None:
                 return
+            with self._turn:
+                slot = backlog.open()
             threading.Thread(
-                target=self._fill,
-                args=(flow, backlog, backlog.open(), left),
-                name="anthropic-usage",
-                daemon=True,
+                target=self._fill, args=(flow, slot, left), name="anthropic-usage", daemon=True
             ).start()
 
-    def _fill(self, flow: Flow, backlog: Backlog, slot: Slot, left: threading.Event) -> None:
+    def _fill(self, flow: Flow, slot: Slot, left: threading.Event) -> None:
         """Drive one window, keeping what it emits until it is taken."""
         error: BaseException | None = None
         try:
-            emitted = self._drive(
-                flow, left, lambda: backlog.may_send(slot), lambda: backlog.reserve(slot)
-            )
-            for item in emitted:
+            for item in self._drive(flow, slot, left):
                 with self._turn:
-                    backlog.put(slot, item, item.size)
+                    slot.put(item, item.size)
                     self._turn.notify_all()
                 del item
         except BaseException as caught:
@@ -174,16 +179,10 @@ class Transport:
         finally:
             flow.close()
             with self._turn:
-                backlog.finish(slot, error)
+                slot.finish(error)
                 self._turn.notify_all()
 
-    def _drive(
-        self,
-        flow: Flow,
-        left: threading.Event,
-        may_send: Callable[[], bool],
-        reserve: Callable[[], None],
-    ) -> Iterator[Any]:
+    def _drive(self, flow: Flow, slot: Slot, left: threading.Event) -> Iterator[Any]:
         reply: Reply | Failure | None = None
         begun = 0
         while not left.is_set():
@@ -194,14 +193,21 @@ class Transport:
             reply = None
             if isinstance(step, Send):
                 with self._turn:
-                    if not self._await_turn(left, may_send):
+                    if not self._wait(
+                        left, lambda: self._governor.delay() if slot.may_send() else None
+                    ):
                         return
                     begun = self._governor.begin()
-                    reserve()
-                reply = self._send(step, left)
+                    slot.sent()
+                packed = self._send(step, left)
                 with self._turn:
-                    self._governor.end(_accepted(reply))
+                    self._governor.end(_accepted(packed))
+                    slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
                     self._turn.notify_all()
+                    if not self._wait(left, lambda: 0.0 if slot.may_unpack() else None):
+                        return
+                reply = self._unpack(packed)
+                del packed
             elif isinstance(step, Wait):
                 self.settings.tell(step)
                 if step.throttled:
@@ -211,16 +217,19 @@ class Transport:
             else:
                 yield step.value
 
-    def _await_turn(self, left: threading.Event, may_send: Callable[[], bool]) -> bool:
-        """Wait, holding the lock, until a request may start; False if nobody wants it any more."""
+    def _wait(self, left: threading.Event, delay: Callable[[], float | None]) -> bool:
+        """Wait, holding the lock, until `delay` is 0; None means until something happens.
+
+        Returns False if nobody wants to go on.
+        """
         while not left.is_set():
-            delay = self._governor.delay() if may_send() else None
-            if delay == 0:
+            seconds = delay()
+            if seconds == 0:
                 return True
-            self._turn.wait(delay)
+            self._turn.wait(seconds)
         return False
 
-    def _send(self, step: Send, left: threading.Event) -> Reply | Failure:
+    def _send(self, step: Send, left: threading.Event) -> _Packed | Failure:
         try:
             with self._client.stream(**step.request) as response:
                 chunks = []
@@ -228,8 +237,16 @@ class Transport:
                     if left.is_set():
                         return Failure("nobody waits for the answer any more")
                     chunks.append(chunk)
-            return _reply(response, chunks)
-        except (httpx.RequestError, zlib.error) as error:
+            return _Packed(response, chunks)
+        except httpx.RequestError as error:
+            return _failure(error, self.settings)
+
+    def _unpack(self, packed: _Packed | Failure) -> Reply | Failure:
+        if isinstance(packed, Failure):
+            return packed
+        try:
+            return self._unpacker.submit(packed.unpack).result()
+        except zlib.error as error:
             return _failure(error, self.settings)
 
 
@@ -240,12 +257,13 @@ class AsyncTransport:
         self.settings = settings
         self._client = httpx.AsyncClient(**settings.httpx_options())
         self._governor = Governor(settings.concurrency)
+        self._unpacker = _unpacking_thread()
         self._turn = asyncio.Condition()
 
     async def run(self, flow: Flow) -> AsyncGenerator[Any]:
         """Yield what the flow emits."""
         with contextlib.closing(flow):
-            async for item in self._drive(flow, lambda: True, lambda: None):
+            async for item in self._drive(flow, self.settings.backlog().open()):
                 yield item
 
     async def run_all(self, flows: Iterable[Flow]) -> AsyncGenerator[Any]:
@@ -275,7 +293,7 @@ class AsyncTransport:
                 yield item
                 del item
                 async with self._turn:
-                    backlog.bytes -= size
+                    backlog.taken(size)
                     self._turn.notify_all()
         finally:
             for task in tasks:
@@ -285,6 +303,7 @@ class AsyncTransport:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+        self._unpacker.shutdown(wait=False, cancel_futures=True)
 
     def _start(
         self, waiting: Iterator[Flow], backlog: Backlog, tasks: set[asyncio.Task[None]]
@@ -294,20 +313,17 @@ class AsyncTransport:
             flow = next(waiting, None)
             if flow is None:
                 return
-            task = asyncio.create_task(self._fill(flow, backlog, backlog.open()))
+            task = asyncio.create_task(self._fill(flow, backlog.open()))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-    async def _fill(self, flow: Flow, backlog: Backlog, slot: Slot) -> None:
+    async def _fill(self, flow: Flow, slot: Slot) -> None:
         """Drive one window, keeping what it emits until it is taken."""
         error: BaseException | None = None
         try:
-            emitted = self._drive(
-                flow, lambda: backlog.may_send(slot), lambda: backlog.reserve(slot)
-            )
-            async for item in emitted:
+            async for item in self._drive(flow, slot):
                 async with self._turn:
-                    backlog.put(slot, item, item.size)
+                    slot.put(item, item.size)
                     self._turn.notify_all()
                 del item
         except Exception as caught:
@@ -315,12 +331,10 @@ class AsyncTransport:
         finally:
             flow.close()
         async with self._turn:
-            backlog.finish(slot, error)
+            slot.finish(error)
             self._turn.notify_all()
 
-    async def _drive(
-        self, flow: Flow, may_send: Callable[[], bool], reserve: Callable[[], None]
-    ) -> AsyncGenerator[Any]:
+    async def _drive(self, flow: Flow, slot: Slot) -> AsyncGenerator[Any]:
         reply: Reply | Failure | None = None
         begun = 0
         while True:
@@ -330,16 +344,20 @@ class AsyncTransport:
                 return
             reply = None
             if isinstance(step, Send):
-                async with self._turn:
-                    await self._await_turn(may_send)
-                    begun = self._governor.begin()
-                    reserve()
+                await self._wait(lambda: self._governor.delay() if slot.may_send() else None)
+                begun = self._governor.begin()
+                slot.sent()
+                packed: _Packed | Failure | None = None
                 try:
-                    reply = await self._send(step)
+                    packed = await self._send(step)
                 finally:
-                    self._governor.end(_accepted(reply))
+                    self._governor.end(_accepted(packed))
+                slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
                 async with self._turn:
                     self._turn.notify_all()
+                await self._wait(lambda: 0.0 if slot.may_unpack() else None)
+                reply = await self._unpack(packed)
+                del packed
             elif isinstance(step, Wait):
                 self.settings.tell(step)
                 if step.throttled:
@@ -348,19 +366,28 @@ class AsyncTransport:
             else:
                 yield step.value
 
-    async def _await_turn(self, may_send: Callable[[], bool]) -> None:
-        """Wait, holding the lock, until a request may start."""
-        while (delay := self._governor.delay() if may_send() else None) != 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay):
-                    await self._turn.wait()
+    async def _wait(self, delay: Callable[[], float | None]) -> None:
+        """Wait until `delay` is 0; None means until something happens."""
+        while (seconds := delay()) != 0:
+            async with self._turn:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._turn.wait()
 
-    async def _send(self, step: Send) -> Reply | Failure:
+    async def _send(self, step: Send) -> _Packed | Failure:
         try:
             async with self._client.stream(**step.request) as response:
-                chunks = [chunk async for chunk in response.aiter_raw()]
-            return _reply(response, chunks)
-        except (httpx.RequestError, zlib.error) as error:
+                return _Packed(response, [chunk async for chunk in response.aiter_raw()])
+        except httpx.RequestError as error:
+            return _failure(error, self.settings)
+
+    async def _unpack(self, packed: _Packed | Failure) -> Reply | Failure:
+        if isinstance(packed, Failure):
+            return packed
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._unpacker, packed.unpack)
+        except zlib.error as error:
             return _failure(error, self.settings)
 
 
@@ -380,18 +407,54 @@ def user_agent() -> str:
     return f"anthropic-usage/{importlib.metadata.version('anthropic-usage')}"
 
 
-def _accepted(reply: Reply | Failure | None) -> bool:
-    return isinstance(reply, Reply) and reply.status == 200
+class _Packed:
+    """An answer as it came over the wire."""
+
+    def __init__(self, response: httpx.Response, chunks: list[bytes]) -> None:
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.chunks = chunks
+        self.size = sum(map(len, chunks))
+
+    def unpack(self) -> Reply:
+        """Inflate the body; raises zlib.error if it is damaged."""
+        body: bytes | mmap.mmap = b"".join(self.chunks)
+        if self.headers.get("content-encoding", "identity").lower() in ("gzip", "deflate"):
+            body = _inflate(bytes(body))
+        return Reply(self.status, self.headers, body)
 
 
-def _reply(response: httpx.Response, chunks: list[bytes]) -> Reply:
-    """Read an answer; its body is inflated in one piece, which is faster than chunk by chunk."""
-    body = b"".join(chunks)
-    chunks.clear()
-    if response.headers.get("content-encoding", "identity").lower() in ("gzip", "deflate"):
-        body = zlib.decompress(body, _GZIP_OR_ZLIB)
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status_code, headers, body)
+def _accepted(packed: _Packed | Failure | None) -> bool:
+    return isinstance(packed, _Packed) and packed.status == 200
+
+
+def _inflate(packed: bytes) -> bytes | mmap.mmap:
+    """Inflate an answer; a large one into pages of its own.
+
+    What is large and short-lived leaves a heap in pieces, and memory would grow with the length of
+    a report; mapped pages go back whole. A gzip stream ends with its length.
+    """
+    length = int.from_bytes(packed[-4:], "little")
+    if not _LARGE <= length <= _MOST_DEFLATED * len(packed):
+        return zlib.decompress(packed, _GZIP_OR_ZLIB)
+    body = mmap.mmap(-1, length)
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    position = 0
+    piece = inflater.decompress(packed, _PIECE)
+    while piece:
+        if position + len(piece) > length:
+            raise zlib.error("the answer is longer than it says")
+        body[position : position + len(piece)] = piece
+        position += len(piece)
+        piece = inflater.decompress(inflater.unconsumed_tail, _PIECE)
+    if position != length or not inflater.eof:
+        raise zlib.error("the answer is shorter than it says")
+    return body
+
+
+def _unpacking_thread() -> ThreadPoolExecutor:
+    """Return the one thread that inflates: beside the others, and in one part of the heap."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="anthropic-usage-unpack")
 
 
 def _failure(error: httpx.RequestError | zlib.error, settings: Settings) -> Failure:
