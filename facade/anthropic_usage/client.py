@@ -139,7 +139,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             strict=strict,
             anthropic_version=self._version,
         )
-        report: U = self._report(query)
+        report: U = self.report(query)
         return report
 
     def cost(
@@ -175,7 +175,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             strict=strict,
             anthropic_version=self._version,
         )
-        report: C = self._report(query)
+        report: C = self.report(query)
         return report
 
     def claude_code(
@@ -203,16 +203,21 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             limit=limit,
             anthropic_version=self._version,
         )
-        report: D = self._report(query)
+        report: D = self.report(query)
         return report
+
+    @property
+    def settings(self) -> Settings:
+        """Where and how this client asks; its credentials never show the key."""
+        return self._settings
 
     @abc.abstractmethod
     def _connect(self) -> None:
         """Make the transport; nothing is sent."""
 
     @abc.abstractmethod
-    def _report(self, query: Query) -> Any:
-        """Return the lazy report of a query."""
+    def report(self, query: Query) -> Any:
+        """Return the lazy report of a query made before."""
 
     def _walks(self, query: Query) -> Iterator[Flow]:
         for window in windows(query, self._clock()):
@@ -289,7 +294,8 @@ class UsageClient(
     def _connect(self) -> None:
         self._transport = Transport(self._settings)
 
-    def _report(self, query: Query) -> Any:
+    def report(self, query: Query) -> Report[Any]:
+        """Return the lazy report of a query made before."""
         return Report(query, lambda: self._transport.run_all(self._walks(query)))
 
     def _list(self, flow: Flow) -> list[Any]:
@@ -356,7 +362,8 @@ class AsyncUsageClient(
     def _connect(self) -> None:
         self._transport = AsyncTransport(self._settings)
 
-    def _report(self, query: Query) -> Any:
+    def report(self, query: Query) -> AsyncReport[Any]:
+        """Return the lazy report of a query made before."""
         return AsyncReport(query, lambda: self._transport.run_all(self._walks(query)))
 
     async def _list(self, flow: Flow) -> list[Any]:

@@ -1,0 +1,125 @@
+"""`simulate` and `demo`: the stand-in API, on a port or just for a look."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+
+import click
+
+from ..client import UsageClient
+from ..errors import InvalidQuery
+from ..moments import DAY, parse_moment, utc_now
+from .session import demo_server
+
+__all__ = ["demo", "simulate"]
+
+NEXT = """\
+Next:
+  anthropic-usage usage --demo --since 30d --by model      any command takes --demo
+  export ANTHROPIC_ADMIN_API_KEY=...                       an Admin key, to see your own
+  anthropic-usage doctor                                   checks that it works"""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  anthropic-usage simulate
+  anthropic-usage simulate --port 8787 --seed 7 --latency-ms 150
+  anthropic-usage simulate --fault 429:0.2 --fault truncate#3
+  anthropic-usage simulate --list-faults"""
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True)
+@click.option("--seed", type=int, default=7, show_default=True, help="Which organisation.")
+@click.option(
+    "--latency-ms", type=click.FloatRange(0), default=0.0, show_default=True, metavar="MS"
+)
+@click.option("--size", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--days", type=click.IntRange(1), default=400, show_default=True, help="Its age in days."
+)
+@click.option("--now", metavar="WHEN", help="Stop the clock at this moment, in RFC 3339.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND",
+    help="Go wrong on purpose: KIND[=SECONDS][:PROBABILITY][@ENDPOINT][#NTH][xTIMES].",
+)
+@click.option("--list-faults", is_flag=True, help="List the kinds of faults and stop.")
+def simulate(
+    port: int,
+    seed: int,
+    latency_ms: float,
+    size: float,
+    days: int,
+    now: str | None,
+    faults: tuple[str, ...],
+    list_faults: bool,
+) -> None:
+    """Serve a simulated organisation on 127.0.0.1 until interrupted."""
+    try:
+        from ..simulator import FAULTS, parse_fault, run
+    except ImportError as error:
+        raise click.ClickException(str(error)) from None
+    if list_faults:
+        for kind, sentence in FAULTS.items():
+            click.echo(f"{kind:28}{sentence}")
+        return
+    try:
+        parsed = [parse_fault(fault) for fault in faults]
+    except ValueError as error:
+        raise InvalidQuery(str(error)) from None
+    try:
+        run(
+            port=port,
+            seed=seed,
+            latency_ms=latency_ms,
+            size=size,
+            days=days,
+            now=None if now is None else parse_moment(now, "--now"),
+            faults=parsed,
+        )
+    except (ImportError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command(
+    epilog="""\b
+Example:
+  anthropic-usage demo"""
+)
+def demo() -> None:
+    """Show a week of all three reports, from the simulator; needs no key."""
+    from .tables import print_table
+
+    today = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+    week = today - 7 * DAY, today
+    with (
+        demo_server(seed=7, now=_noon(today)) as (key, url),
+        UsageClient(key, base_url=url) as client,
+    ):
+        organization = client.organization()
+        click.echo(f"A week of {organization.name} (simulated), {week[0]:%d %b} to {_last(week)}\n")
+        usage = client.usage(*week, group_by=["model"]).collect()
+        title = "Tokens by model"
+        print_table(usage.query, usage.by("model"), usage.totals(), ("model",), sys.stdout, title)
+        cost = client.cost(*week, group_by=["workspace_id", "description"]).collect()
+        by_day = "Billed dollars by day"
+        print_table(cost.query, cost.by("day"), cost.totals(), ("day",), sys.stdout, by_day)
+        by = ("workspace_id",)
+        title = "Billed dollars by workspace"
+        print_table(cost.query, cost.by(*by), cost.totals(), by, sys.stdout, title)
+        code = client.claude_code(*week).collect()
+        title = "Claude Code by actor"
+        print_table(code.query, code.by("actor"), code.totals(), ("actor",), sys.stdout, title)
+    click.echo(NEXT)
+
+
+def _noon(day: dt.datetime) -> dt.datetime:
+    """Return a fixed time of day, so that a day's demonstrations are all the same."""
+    return day + DAY / 2
+
+
+def _last(week: tuple[dt.datetime, dt.datetime]) -> str:
+    return f"{week[1] - DAY:%d %b %Y}"

@@ -1,0 +1,133 @@
+"""`doctor`: is everything there that a report needs, and if not, what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import click
+
+from ..client import UsageClient
+from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
+from ..flow import Part
+from ..moments import DAY, utc_now
+from .options import connection_options
+from .session import Connection
+
+__all__ = ["doctor"]
+
+MOST_SKEW = dt.timedelta(minutes=1)
+
+
+@attrs.frozen
+class Finding:
+    """One line: what was looked at, whether it is well, and what was seen or is to be done."""
+
+    what: str
+    ok: bool | None
+    says: str
+
+    @property
+    def mark(self) -> str:
+        return {True: "ok", False: "FAILED", None: "skipped"}[self.ok]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  anthropic-usage doctor
+  anthropic-usage doctor --json
+  anthropic-usage doctor --demo"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@connection_options
+def doctor(connection: Connection, as_json: bool) -> None:
+    """Check the key, the way to the API, permissions, the clock and versions, line by line."""
+    findings = []
+    for finding in _findings(connection):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{finding.mark:8}{finding.what:20}{finding.says}")
+    if as_json:
+        lines = [{"check": f.what, "ok": f.ok, "says": f.says} for f in findings]
+        json.dump(
+            {"ok": all(f.ok is not False for f in findings), "checks": lines}, sys.stdout, indent=2
+        )
+        sys.stdout.write("\n")
+    if any(finding.ok is False for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+def _findings(connection: Connection) -> Iterator[Finding]:
+    package = importlib.metadata.version("anthropic-usage")
+    versions = f"anthropic-usage {package}, Python {platform.python_version()}"
+    yield Finding("versions", True, f"{versions}, anthropic-version {connection.anthropic_version}")
+    clocks: list[tuple[dt.datetime, dt.datetime]] = []
+
+    def listen(event: Any) -> None:
+        if isinstance(event, Part):
+            clocks.append((event.now, utc_now()))
+
+    with contextlib.ExitStack() as stack:
+        try:
+            client = stack.enter_context(connection.client(listen))
+        except (AuthenticationError, InvalidQuery) as error:
+            yield Finding("key", False, str(error))
+            return
+        settings = client.settings
+        yield Finding(
+            "key", True, f"{settings.credentials.kind} from {settings.credentials.source}"
+        )
+        yield from _reach(client, settings.base_url)
+        today = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+        yesterday = today - DAY
+        reports: dict[str, Callable[[], Any]] = {
+            "usage report": lambda: client.usage(yesterday, today),
+            "cost report": lambda: client.cost(yesterday, today),
+            "claude code report": lambda: client.claude_code(yesterday, today),
+        }
+        for name, ask in reports.items():
+            yield _report(name, ask)
+        yield _clock(clocks)
+
+
+def _reach(client: UsageClient, url: str) -> Iterator[Finding]:
+    try:
+        organization = client.organization()
+    except ApiError as error:
+        yield Finding("reach", True, url)
+        yield Finding("permission", False, str(error))
+    except AnthropicUsageError as error:
+        yield Finding("reach", False, f"{error}; check the network, a proxy, ANTHROPIC_BASE_URL")
+    else:
+        yield Finding("reach", True, url)
+        yield Finding("permission", True, f"reads the organization {organization.name!r}")
+
+
+def _report(name: str, ask: Callable[[], Any]) -> Finding:
+    try:
+        rows = sum(1 for _ in ask())
+    except AnthropicUsageError as error:
+        return Finding(name, False, str(error))
+    return Finding(name, True, f"yesterday has {rows} row{'' if rows == 1 else 's'}")
+
+
+def _clock(clocks: list[tuple[dt.datetime, dt.datetime]]) -> Finding:
+    if not clocks:
+        return Finding("clock", None, "no answer said what time it is")
+    theirs, ours = clocks[-1]
+    skew = abs(ours - theirs)
+    if skew > MOST_SKEW:
+        return Finding(
+            "clock",
+            False,
+            f"this machine is {skew.total_seconds():.0f} s away from the API's clock; set its time",
+        )
+    return Finding("clock", True, f"within {max(1, round(skew.total_seconds()))} s of the API's")

@@ -1,0 +1,47 @@
+"""Numbers and names as people read them on a terminal."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+__all__ = ["clean", "count", "dollars", "moment", "percent"]
+
+_UNITS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+_CENT = Decimal("0.01")
+
+
+def count(number: int) -> str:
+    """Write 12,345 as it is and 12,345,678 as 12.3M: three digits, exact below 100,000."""
+    if abs(number) < 100_000:
+        return f"{number:,}"
+    for size, unit in _UNITS:
+        if abs(number) >= size:
+            scaled = number / size
+            digits = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
+            return f"{scaled:,.{digits}f}{unit}"
+    return str(number)
+
+
+def dollars(amount: Decimal) -> str:
+    """Write dollars to the cent; an amount that would round to nothing says so."""
+    if amount and abs(amount) < _CENT / 2:
+        return "<$0.01" if amount > 0 else ">-$0.01"
+    rounded = amount.quantize(_CENT, ROUND_HALF_EVEN)
+    return f"-${-rounded:,}" if rounded < 0 else f"${abs(rounded):,}"
+
+
+def percent(part: int, whole: int) -> str:
+    """Write a share; of nothing there is none."""
+    return f"{100 * part / whole:.0f}%" if whole else "-"
+
+
+def moment(value: dt.datetime, width: dt.timedelta) -> str:
+    """Write the start of a bucket, as short as its width allows."""
+    return f"{value:%Y-%m-%d}" if width >= dt.timedelta(days=1) else f"{value:%Y-%m-%d %H:%M}"
+
+
+def clean(text: Any) -> str:
+    """Make a text from outside safe for a terminal: no escapes, no controls, no line breaks."""
+    return "".join(c if c.isprintable() else "�" for c in str(text))

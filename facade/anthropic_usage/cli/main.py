@@ -1,0 +1,94 @@
+"""The entry point: commands, one-line errors, exit codes.
+
+0 is good, 1 an error of the API or its data, 2 a wrong question, 130 an interruption.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import os
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from ..errors import AnthropicUsageError, InvalidQuery
+from .demo import demo, simulate
+from .doctor import doctor
+from .human import clean
+from .reading import claude_code, cost, usage
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """Knows which command was meant."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            near = difflib.get_close_matches(name.replace("_", "-"), self.list_commands(ctx), n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"no command {name!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  anthropic-usage demo                                   a look, without a key
+  anthropic-usage doctor                                 is everything set up?
+  anthropic-usage usage --since mtd --by model           tokens this month
+  anthropic-usage cost --since last-month --by model     what they cost
+  anthropic-usage claude-code --since 30d --by actor     who did what
+
+The key is read from ANTHROPIC_ADMIN_API_KEY (or ANTHROPIC_ADMIN_KEY, or a token from
+ANTHROPIC_OAUTH_TOKEN). Data goes to stdout, all else to stderr.""",
+)
+@click.version_option(importlib.metadata.version("anthropic-usage"), prog_name="anthropic-usage")
+def cli() -> None:
+    """Usage, cost and Claude Code reports of your organisation, exact and complete."""
+
+
+for command in (usage, cost, claude_code, doctor, simulate, demo):
+    cli.add_command(command)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        # Outside standalone mode click returns the code of an Exit, and None of a command.
+        return cli.main(args, standalone_mode=False) or 0
+    except click.exceptions.Abort:
+        return _fail("interrupted", 130)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "anthropic-usage"
+        return _fail(f"{error.format_message()} (see {command} --help)", 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 1)
+    except InvalidQuery as error:
+        return _fail(str(error), 2)
+    except AnthropicUsageError as error:
+        return _fail(str(error), 1)
+    except BrokenPipeError:
+        # Whoever read us has had enough; keep the interpreter from flushing into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.strerror or error}: {error.filename or 'output'}", 1)
+
+
+def _fail(sentence: str, code: int) -> int:
+    click.echo(f"anthropic-usage: {clean(' '.join(sentence.split()))}", err=True)
+    return code
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"warning: {clean(message)}", err=True)

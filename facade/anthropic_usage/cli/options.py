@@ -1,0 +1,138 @@
+"""The options that reading commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..query import FILTERS
+from .session import Connection
+from .when import FORMS
+
+__all__ = [
+    "comma_separated",
+    "connection_options",
+    "filter_options",
+    "output_options",
+    "range_options",
+]
+
+Command = Callable[..., Any]
+
+FORMATS = ("table", "json", "csv", "ndjson")
+
+
+def comma_separated(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `a,b` and `c` given one after the other as a, b, c, each once."""
+    items = (item.strip() for value in values for item in value.split(","))
+    return tuple(dict.fromkeys(item for item in items if item))
+
+
+def range_options(command: Command) -> Command:
+    """Add `--since` and `--until`."""
+    since = click.option(
+        "--since",
+        default="7d",
+        show_default=True,
+        metavar="WHEN",
+        help=f"Start of the range, in UTC: {FORMS}.",
+    )
+    until = click.option(
+        "--until", metavar="WHEN", help="End of the range, exclusive; now, if left out."
+    )
+    return since(until(command))
+
+
+def filter_options(command: Command) -> Command:
+    """Add the usage report's filters under the parameters' own names."""
+    for name, choices in reversed(list(FILTERS.items())):
+        values = f" ({', '.join(choices)})" if choices else ""
+        command = click.option(
+            f"--{name.replace('_', '-')}",
+            name,
+            multiple=True,
+            metavar="A,B",
+            help=f"Only these{values}; repeat or separate by commas.",
+        )(command)
+    return command
+
+
+def output_options(command: Command) -> Command:
+    """Add the output format and where it goes."""
+    options = [
+        click.option(
+            "--format",
+            "format_",
+            type=click.Choice(FORMATS),
+            default="table",
+            show_default=True,
+            help="How to print; numbers are exact in all but the table.",
+        ),
+        click.option("--json", "format_", flag_value="json", help="The same as --format json."),
+        click.option("--csv", "format_", flag_value="csv", help="The same as --format csv."),
+        click.option("--ndjson", "format_", flag_value="ndjson", help="One JSON object a line."),
+        click.option(
+            "--output",
+            "-o",
+            type=click.Path(dir_okay=False, writable=True),
+            help="Write to this file, which appears when it is whole.",
+        ),
+    ]
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def connection_options(command: Command) -> Command:
+    """Add how to reach the API; the command gets a `connection`."""
+
+    @functools.wraps(command)
+    def wrapped(**options: Any) -> Any:
+        names = (
+            "demo",
+            "base_url",
+            "anthropic_version",
+            "timeout",
+            "concurrency",
+            "max_in_flight_mb",
+            "progress",
+        )
+        connection = Connection(**{name: options.pop(name) for name in names})
+        return command(connection=connection, **options)
+
+    options = [
+        click.option("--demo", is_flag=True, help="Ask the built-in simulator; needs no key."),
+        click.option(
+            "--base-url", metavar="URL", help="Where the API is; else ANTHROPIC_BASE_URL."
+        ),
+        click.option(
+            "--anthropic-version", default="2023-06-01", show_default=True, metavar="DATE"
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0, min_open=True),
+            default=60.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long to wait for an answer.",
+        ),
+        click.option(
+            "--concurrency",
+            type=click.IntRange(1, 64),
+            default=4,
+            show_default=True,
+            help="How many requests may be under way at once.",
+        ),
+        click.option(
+            "--max-in-flight-mb",
+            type=click.FloatRange(0, min_open=True),
+            default=64.0,
+            show_default=True,
+            help="How many megabytes of answers may wait to be read.",
+        ),
+        click.option(
+            "--progress/--no-progress", default=True, help="A bar on a terminal's stderr."
+        ),
+    ]
+    return functools.reduce(lambda made, option: option(made), reversed(options), wrapped)

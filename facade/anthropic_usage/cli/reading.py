@@ -1,0 +1,361 @@
+"""`usage`, `cost` and `claude-code`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from typing import IO, Any, cast
+
+import click
+
+from ..errors import IncompleteReportWarning, InvalidQuery
+from ..export.delimited import CsvSink, NdjsonSink, write_csv
+from ..export.plain import plain_row, plain_value
+from ..export.sink import Staged
+from ..fold import Fold
+from ..moments import rfc3339, utc_now
+from ..query import (
+    COST_DESCRIPTION_DIMENSIONS,
+    PERIODS,
+    ClaudeCodeQuery,
+    CostQuery,
+    Query,
+    UsageQuery,
+)
+from ..report import Report
+from ..rows import Row
+from .options import (
+    comma_separated,
+    connection_options,
+    filter_options,
+    output_options,
+    range_options,
+)
+from .session import Connection, note
+from .when import resolve
+
+__all__ = ["claude_code", "cost", "usage"]
+
+by_option = click.option(
+    "--by",
+    multiple=True,
+    metavar="DIM,DIM",
+    help="Sum the rows up by these: any dimension, and day, week, month. Asks for what it needs.",
+)
+group_by_option = click.option(
+    "--group-by",
+    multiple=True,
+    metavar="DIM,DIM",
+    help="Split each bucket by these dimensions; repeat or separate by commas.",
+)
+gaps_option = click.option(
+    "--allow-gaps", is_flag=True, help="Warn about buckets the API left out, instead of failing."
+)
+
+
+def limit_option(most: str) -> Callable[[Any], Any]:
+    """Return `--limit`, which is a page size."""
+    return click.option(
+        "--limit",
+        type=int,
+        metavar="N",
+        help=f"Page size, at most {most}; the report is always read to its end.",
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  anthropic-usage usage
+  anthropic-usage usage --since mtd --by model
+  anthropic-usage usage --since 24h --bucket-width 1h --group-by model,workspace_id
+  anthropic-usage usage --since last-month --by day,model --csv > usage.csv
+  anthropic-usage usage --since 2026-02-01 --until 2026-03-01 --json | jq .totals
+  anthropic-usage usage --demo"""
+)
+@range_options
+@click.option(
+    "--bucket-width",
+    type=click.Choice(["1d", "1h", "1m"]),
+    default="1d",
+    show_default=True,
+    help="The length of a bucket.",
+)
+@group_by_option
+@by_option
+@filter_options
+@limit_option("31 x 1d, 168 x 1h, 1440 x 1m")
+@gaps_option
+@output_options
+@connection_options
+def usage(
+    connection: Connection,
+    since: str,
+    until: str | None,
+    bucket_width: str,
+    group_by: tuple[str, ...],
+    by: tuple[str, ...],
+    limit: int | None,
+    allow_gaps: bool,
+    format_: str,
+    output: str | None,
+    **filters: tuple[str, ...],
+) -> None:
+    """Tokens used through the Messages API."""
+    folded = comma_separated(by)
+    wanted = [name for name in folded if name not in (*PERIODS, "starting_at")]
+    start, end = resolve(since, until, utc_now())
+    chosen = {name: comma_separated(values) for name, values in filters.items()}
+
+    query = UsageQuery.create(
+        start,
+        end,
+        bucket_width=bucket_width,
+        group_by=(*comma_separated(group_by), *wanted),
+        limit=limit,
+        strict=not allow_gaps,
+        anthropic_version=connection.anthropic_version,
+        **{name: values for name, values in chosen.items() if values},
+    )
+    _run(connection, query, folded or None, format_, output)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  anthropic-usage cost --since mtd
+  anthropic-usage cost --since last-month --by workspace_id
+  anthropic-usage cost --since 2026-02-01 --until 2026-03-01 --by model --json
+  anthropic-usage cost --since 30d --group-by workspace_id,description --csv
+  anthropic-usage cost --demo"""
+)
+@range_options
+@group_by_option
+@by_option
+@limit_option("31 days")
+@gaps_option
+@output_options
+@connection_options
+def cost(
+    connection: Connection,
+    since: str,
+    until: str | None,
+    group_by: tuple[str, ...],
+    by: tuple[str, ...],
+    limit: int | None,
+    allow_gaps: bool,
+    format_: str,
+    output: str | None,
+) -> None:
+    """Billed dollars, exact; completed UTC days only."""
+    folded = comma_separated(by)
+    wanted = [
+        "description" if name in COST_DESCRIPTION_DIMENSIONS else name
+        for name in folded
+        if name not in (*PERIODS, "starting_at", "currency")
+    ]
+    start, end = resolve(since, until, utc_now())
+
+    query = CostQuery.create(
+        start,
+        end,
+        group_by=(*comma_separated(group_by), *wanted),
+        limit=limit,
+        strict=not allow_gaps,
+        anthropic_version=connection.anthropic_version,
+    )
+    _run(connection, query, folded or None, format_, output)
+
+
+@click.command(
+    "claude-code",
+    epilog="""\b
+Examples:
+  anthropic-usage claude-code
+  anthropic-usage claude-code --since mtd --by actor
+  anthropic-usage claude-code --since 30d --by week
+  anthropic-usage claude-code --since yesterday --json
+  anthropic-usage claude-code --demo""",
+)
+@range_options
+@by_option
+@limit_option("1000 records")
+@output_options
+@connection_options
+def claude_code(
+    connection: Connection,
+    since: str,
+    until: str | None,
+    by: tuple[str, ...],
+    limit: int | None,
+    format_: str,
+    output: str | None,
+) -> None:
+    """What Claude Code did: sessions, lines, commits, cost.
+
+    The table has a line an actor unless --by says otherwise; the other formats have every record.
+    The estimated cost overlaps the cost report: never add the two.
+    """
+    folded = comma_separated(by) or (("actor",) if format_ == "table" else ())
+    start, end = resolve(since, until, utc_now())
+    query = ClaudeCodeQuery.create(
+        start, end, limit=limit, anthropic_version=connection.anthropic_version
+    )
+    _run(connection, query, folded or None, format_, output)
+
+
+def _run(
+    connection: Connection,
+    query: Query,
+    by: tuple[str, ...] | None,
+    format_: str,
+    output: str | None,
+) -> None:
+    """Read a report to its end, then print it; nothing is printed of one that is not whole."""
+    query.check_fold(by or ())
+    with connection.meter() as meter, connection.client(meter) as client, _gaps() as gaps:
+        report = client.report(query)
+        meter.start(query)
+        with _spool(output) as out:
+            if by is None and format_ in ("csv", "ndjson"):
+                _stream(report, format_, out)
+                meter.stop()
+                return
+            rows, totals = _read(report, by)
+            meter.stop()
+            _print(report, rows, totals, by, format_, out, complete=not gaps)
+        if format_ == "table":
+            _notes(report, len(rows))
+
+
+def _stream(report: Report[Any], format_: str, out: IO[str]) -> None:
+    sink = (CsvSink if format_ == "csv" else NdjsonSink)(report.query, out)
+    for part in report.parts():
+        sink.add(part.page)
+    sink.finish()
+
+
+def _read(report: Report[Any], by: tuple[str, ...] | None) -> tuple[list[Row], Row]:
+    """Return the rows to show and the totals, from one reading."""
+    if by is None:
+        kept = report.collect()
+        report.settled_until, report.pages = kept.settled_until, kept.pages
+        return list(kept), kept.totals()
+    groups, everything = Fold(report.query, by), Fold(report.query)
+    for part in report.parts():
+        groups.add(part.page)
+        everything.add(part.page)
+    return groups.rows(), everything.rows()[0]
+
+
+def _print(
+    report: Report[Any],
+    rows: list[Row],
+    totals: Row,
+    by: tuple[str, ...] | None,
+    format_: str,
+    out: IO[str],
+    complete: bool,
+) -> None:
+    query = report.query
+    columns = query.columns() if by is None else _group_columns(query, by)
+    if format_ == "table":
+        from .tables import print_table
+
+        print_table(query, rows, totals, by, out)
+    elif format_ == "csv":
+        write_csv(rows, columns, out)
+    elif format_ == "ndjson":
+        for row in rows:
+            out.write(json.dumps(plain_row(row, columns), ensure_ascii=False) + "\n")
+    else:
+        document = {
+            "query": {**query.describe(), **({} if by is None else {"by": list(by)})},
+            "rows": [plain_row(row, columns) for row in rows],
+            "totals": plain_row(totals, _group_columns(query, ())),
+            "complete": complete,
+            "settled_until": plain_value(report.settled_until),
+        }
+        json.dump(document, out, indent=2, ensure_ascii=False)
+        out.write("\n")
+
+
+def _group_columns(query: Query, by: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the fields that folded rows have something in."""
+    row = query.row
+    periods = tuple(name for name in by if name in PERIODS)
+    timed = row.TIME if periods or set(row.TIME) & set(by) else ()
+    dimensions = tuple(name for name in row.DIMENSIONS if name in by)
+    columns = (*periods, *timed, *dimensions, *row.MEASURES, *row.DERIVED, *row.NESTED)
+    return tuple(dict.fromkeys(columns))
+
+
+def _notes(report: Report[Any], rows: int) -> None:
+    """Say what the table does not."""
+    query = report.query
+    span = f"{rfc3339(query.starting_at)} to {rfc3339(query.ending_at)}"
+    pages = f"{report.pages} page{'' if report.pages == 1 else 's'}"
+    if not rows:
+        note(f"nothing was used from {span}: a real zero, all {pages} of it read")
+    else:
+        note(f"{span}, {rows} row{'' if rows == 1 else 's'} from {pages}")
+    if report.settled_until is not None and report.settled_until < query.ending_at:
+        note(f"settled until {rfc3339(report.settled_until)}; what is later can still grow")
+
+
+@contextlib.contextmanager
+def _spool(output: str | None) -> Iterator[IO[str]]:
+    """Collect text aside; it reaches the file or stdout only if nothing went wrong."""
+    if output is not None:
+        try:
+            staged = Staged(output)
+        except OSError as error:
+            raise InvalidQuery(f"cannot write {output}: {error.strerror}") from None
+        with staged:
+            text = io.TextIOWrapper(staged.file, encoding="utf-8", newline="", write_through=True)
+            yield text
+            text.flush()
+        return
+    with tempfile.SpooledTemporaryFile(
+        max_size=2**24, mode="w+", encoding="utf-8", newline=""
+    ) as spool:
+        yield cast("IO[str]", _Spool(spool))
+        spool.seek(0)
+        shutil.copyfileobj(spool, sys.stdout)
+        sys.stdout.flush()
+
+
+class _Spool:
+    """A spooled file that says whether what it will be copied to is a terminal."""
+
+    def __init__(self, spool: Any) -> None:
+        self._spool = spool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._spool, name)
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+
+@contextlib.contextmanager
+def _gaps() -> Iterator[list[str]]:
+    """Collect the holes that were let pass; they are still shown."""
+    gaps: list[str] = []
+    shown = warnings.showwarning
+
+    def show(message: Any, category: Any, *place: Any, **more: Any) -> None:
+        if issubclass(category, IncompleteReportWarning):
+            gaps.append(str(message))
+        shown(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", IncompleteReportWarning)
+        warnings.showwarning = show
+        yield gaps

@@ -1,0 +1,136 @@
+"""What every reading command needs around it: a client, a demo server, progress on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from ..client import UsageClient
+from ..flow import Part, Retry, Wait
+from ..query import Query
+from ..transport import Listener
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["Connection", "demo_server", "note"]
+
+_WORTH_SAYING = 10.0
+"""Waits longer than this many seconds are said even where no progress bar runs."""
+
+
+@attrs.frozen(kw_only=True)
+class Connection:
+    """How to reach the API, as the options say it."""
+
+    demo: bool
+    base_url: str | None
+    anthropic_version: str
+    timeout: float
+    concurrency: int
+    max_in_flight_mb: float
+    progress: bool
+
+    @contextlib.contextmanager
+    def client(self, listener: Listener | None = None) -> Iterator[UsageClient]:
+        """Open a client, on the simulator if it is a demonstration."""
+        with contextlib.ExitStack() as stack:
+            key, url = None, self.base_url
+            if self.demo:
+                key, url = stack.enter_context(demo_server())
+            yield stack.enter_context(
+                UsageClient(
+                    key,
+                    base_url=url,
+                    anthropic_version=self.anthropic_version,
+                    timeout=self.timeout,
+                    concurrency=self.concurrency,
+                    max_in_flight_mb=self.max_in_flight_mb,
+                    retry=Retry(),
+                    listener=listener,
+                )
+            )
+
+    @contextlib.contextmanager
+    def meter(self) -> Iterator[_Meter]:
+        """Show how far a report is read, on a terminal only."""
+        meter = _Meter(show=self.progress and sys.stderr.isatty())
+        try:
+            yield meter
+        finally:
+            meter.stop()
+
+
+class _Meter:
+    """Listens to a client: a bar on a terminal, a line for long waits elsewhere."""
+
+    def __init__(self, show: bool) -> None:
+        self._show = show
+        self._query: Query | None = None
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    def start(self, query: Query) -> None:
+        """Begin with a report."""
+        self._query = query
+        if not self._show:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        task = progress.add_task(f"reading {query.report}", total=1.0)
+        progress.start()
+        self._bar = progress, task
+
+    def __call__(self, event: Wait | Part) -> None:
+        if isinstance(event, Wait):
+            self._waits(event)
+        elif self._bar is not None and self._query is not None:
+            progress, task = self._bar
+            span = self._query.ending_at - self._query.starting_at
+            done = (event.ends - self._query.starting_at) / span
+            progress.update(task, completed=done, description=f"reading {self._query.report}")
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar[0].stop()
+            self._bar = None
+
+    def _waits(self, wait: Wait) -> None:
+        sentence = f"{wait.why}: next try in {wait.seconds:.0f} s"
+        if self._bar is not None:
+            self._bar[0].update(self._bar[1], description=sentence)
+        elif wait.seconds >= _WORTH_SAYING:
+            note(sentence)
+
+
+@contextlib.contextmanager
+def demo_server(**options: Any) -> Iterator[tuple[str, str]]:
+    """Run the simulator in this process; gives its key and address."""
+    try:
+        from ..simulator import Simulator
+
+        simulator = Simulator(**options)
+        server = simulator.serve()
+    except ImportError as error:
+        raise click.ClickException(str(error)) from None
+    with server as running:
+        note(f"demo: a simulated organisation on {running.url}; none of this is real use")
+        yield Simulator.DEMO_KEY, running.url
+
+
+def note(text: str) -> None:
+    """Say something beside the data."""
+    click.echo(text, err=True)

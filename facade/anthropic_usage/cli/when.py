@@ -1,0 +1,60 @@
+"""Moments as people say them: `7d`, `mtd`, `last-month`, `yesterday`, a date, RFC 3339."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from ..errors import InvalidQuery
+from ..moments import DAY, parse_moment
+
+__all__ = ["FORMS", "resolve"]
+
+FORMS = "YYYY-MM-DD, RFC 3339, 90m, 24h, 7d, 2w, today, yesterday, mtd or last-month"
+
+_AGO = re.compile(r"(\d{1,6})([mhdw])")
+_UNITS = {
+    "m": dt.timedelta(minutes=1),
+    "h": dt.timedelta(hours=1),
+    "d": DAY,
+    "w": 7 * DAY,
+}
+
+
+def resolve(since: str, until: str | None, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+    """Return the range that `--since` and `--until` mean, in UTC; raises InvalidQuery.
+
+    Days and weeks count back from midnight, so that `7d` is the seven whole days before today and
+    today so far. Without `until` the range ends now, or where the named period ends.
+    """
+    start, end = _period(since, now, "--since")
+    if until is not None:
+        end = _period(until, now, "--until")[0]
+    return start, end or now
+
+
+def _period(text: str, now: dt.datetime, name: str) -> tuple[dt.datetime, dt.datetime | None]:
+    """Return where a named period starts, and where it ends if it says so."""
+    word = text.strip().lower()
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = today.replace(day=1)
+    if word == "now":
+        return now, None
+    if word == "today":
+        return today, None
+    if word == "yesterday":
+        return today - DAY, today
+    if word == "mtd":
+        return first, None
+    if word == "last-month":
+        return (first - DAY).replace(day=1), first
+    if match := _AGO.fullmatch(word):
+        unit = _UNITS[match[2]]
+        try:
+            return (today if unit >= DAY else now) - int(match[1]) * unit, None
+        except OverflowError:
+            raise InvalidQuery(f"{name} {text} lies before all time") from None
+    try:
+        return parse_moment(text, name), None
+    except InvalidQuery:
+        raise InvalidQuery(f"{name} does not understand {text!r}; it takes {FORMS}") from None
