@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 FAULTS = {
     "400": "Answers 400 invalid_request_error to a request that is right.",
     "401": "Answers 401 authentication_error.",
+    "402": "Answers 402 billing_error.",
     "403": "Answers 403 permission_error.",
+    "404": "Answers 404 not_found_error.",
     "408": "Answers 408, as a gateway does that waited too long for the request.",
     "409": "Answers 409 conflict_error.",
     "413": "Answers 413 request_too_large.",

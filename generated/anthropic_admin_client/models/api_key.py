@@ -31,6 +31,9 @@ class ApiKey:
     """ The first and last characters of the key. """
     created_at: datetime.datetime | None | Unset = UNSET
     created_by: Creator | None | Unset = UNSET
+    principal: Creator | None | Unset = UNSET
+    scope: Any | Unset = UNSET
+    """ What newer versions of the API give instead of `workspace_id`. """
     expires_at: datetime.datetime | None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -71,6 +74,16 @@ class ApiKey:
         else:
             created_by = self.created_by
 
+        principal: dict[str, Any] | None | Unset
+        if isinstance(self.principal, Unset):
+            principal = UNSET
+        elif isinstance(self.principal, Creator):
+            principal = self.principal.to_dict()
+        else:
+            principal = self.principal
+
+        scope = self.scope
+
         expires_at: None | str | Unset
         if isinstance(self.expires_at, Unset):
             expires_at = UNSET
@@ -99,6 +112,10 @@ class ApiKey:
             field_dict["created_at"] = created_at
         if created_by is not UNSET:
             field_dict["created_by"] = created_by
+        if principal is not UNSET:
+            field_dict["principal"] = principal
+        if scope is not UNSET:
+            field_dict["scope"] = scope
         if expires_at is not UNSET:
             field_dict["expires_at"] = expires_at
 
@@ -167,6 +184,25 @@ class ApiKey:
 
         created_by = _parse_created_by(d.pop("created_by", UNSET))
 
+        def _parse_principal(data: object) -> Creator | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                principal_type_0 = Creator.from_dict(data)
+
+                return principal_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(Creator | None | Unset, data)
+
+        principal = _parse_principal(d.pop("principal", UNSET))
+
+        scope = d.pop("scope", UNSET)
+
         def _parse_expires_at(data: object) -> datetime.datetime | None | Unset:
             if data is None:
                 return data
@@ -193,6 +229,8 @@ class ApiKey:
             partial_key_hint=partial_key_hint,
             created_at=created_at,
             created_by=created_by,
+            principal=principal,
+            scope=scope,
             expires_at=expires_at,
         )
 

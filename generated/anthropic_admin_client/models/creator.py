@@ -14,7 +14,7 @@ T = TypeVar("T", bound="Creator")
 
 @_attrs_define
 class Creator:
-    """Who created something."""
+    """Who created something, or whom it acts for."""
 
     id: str
     """ Such as "user_01...". """

@@ -26,6 +26,10 @@ class ServiceAccount:
     organization_role: None | str | Unset = UNSET
     created_at: datetime.datetime | None | Unset = UNSET
     archived_at: datetime.datetime | None | Unset = UNSET
+    updated_at: datetime.datetime | None | Unset = UNSET
+    created_by_actor_id: None | str | Unset = UNSET
+    updated_by_actor_id: None | str | Unset = UNSET
+    archived_by_actor_id: None | str | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,6 +67,32 @@ class ServiceAccount:
         else:
             archived_at = self.archived_at
 
+        updated_at: None | str | Unset
+        if isinstance(self.updated_at, Unset):
+            updated_at = UNSET
+        elif isinstance(self.updated_at, datetime.datetime):
+            updated_at = encode_datetime(self.updated_at)
+        else:
+            updated_at = self.updated_at
+
+        created_by_actor_id: None | str | Unset
+        if isinstance(self.created_by_actor_id, Unset):
+            created_by_actor_id = UNSET
+        else:
+            created_by_actor_id = self.created_by_actor_id
+
+        updated_by_actor_id: None | str | Unset
+        if isinstance(self.updated_by_actor_id, Unset):
+            updated_by_actor_id = UNSET
+        else:
+            updated_by_actor_id = self.updated_by_actor_id
+
+        archived_by_actor_id: None | str | Unset
+        if isinstance(self.archived_by_actor_id, Unset):
+            archived_by_actor_id = UNSET
+        else:
+            archived_by_actor_id = self.archived_by_actor_id
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -81,6 +111,14 @@ class ServiceAccount:
             field_dict["created_at"] = created_at
         if archived_at is not UNSET:
             field_dict["archived_at"] = archived_at
+        if updated_at is not UNSET:
+            field_dict["updated_at"] = updated_at
+        if created_by_actor_id is not UNSET:
+            field_dict["created_by_actor_id"] = created_by_actor_id
+        if updated_by_actor_id is not UNSET:
+            field_dict["updated_by_actor_id"] = updated_by_actor_id
+        if archived_by_actor_id is not UNSET:
+            field_dict["archived_by_actor_id"] = archived_by_actor_id
 
         return field_dict
 
@@ -145,6 +183,50 @@ class ServiceAccount:
 
         archived_at = _parse_archived_at(d.pop("archived_at", UNSET))
 
+        def _parse_updated_at(data: object) -> datetime.datetime | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                updated_at_type_0 = decode_datetime(data)
+
+                return updated_at_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None | Unset, data)
+
+        updated_at = _parse_updated_at(d.pop("updated_at", UNSET))
+
+        def _parse_created_by_actor_id(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        created_by_actor_id = _parse_created_by_actor_id(d.pop("created_by_actor_id", UNSET))
+
+        def _parse_updated_by_actor_id(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        updated_by_actor_id = _parse_updated_by_actor_id(d.pop("updated_by_actor_id", UNSET))
+
+        def _parse_archived_by_actor_id(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        archived_by_actor_id = _parse_archived_by_actor_id(d.pop("archived_by_actor_id", UNSET))
+
         service_account = cls(
             id=id,
             name=name,
@@ -153,6 +235,10 @@ class ServiceAccount:
             organization_role=organization_role,
             created_at=created_at,
             archived_at=archived_at,
+            updated_at=updated_at,
+            created_by_actor_id=created_by_actor_id,
+            updated_by_actor_id=updated_by_actor_id,
+            archived_by_actor_id=archived_by_actor_id,
         )
 
         service_account.additional_properties = d

@@ -30,6 +30,9 @@ class Workspace:
     """ Such as "#6C5BB9". """
     data_residency: DataResidency | None | Unset = UNSET
     tags: None | Unset | WorkspaceTags = UNSET
+    compartment_id: None | str | Unset = UNSET
+    external_key_id: None | str | Unset = UNSET
+    """ Such as "ekey_01...". """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,6 +80,18 @@ class Workspace:
         else:
             tags = self.tags
 
+        compartment_id: None | str | Unset
+        if isinstance(self.compartment_id, Unset):
+            compartment_id = UNSET
+        else:
+            compartment_id = self.compartment_id
+
+        external_key_id: None | str | Unset
+        if isinstance(self.external_key_id, Unset):
+            external_key_id = UNSET
+        else:
+            external_key_id = self.external_key_id
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -97,6 +112,10 @@ class Workspace:
             field_dict["data_residency"] = data_residency
         if tags is not UNSET:
             field_dict["tags"] = tags
+        if compartment_id is not UNSET:
+            field_dict["compartment_id"] = compartment_id
+        if external_key_id is not UNSET:
+            field_dict["external_key_id"] = external_key_id
 
         return field_dict
 
@@ -186,6 +205,24 @@ class Workspace:
 
         tags = _parse_tags(d.pop("tags", UNSET))
 
+        def _parse_compartment_id(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        compartment_id = _parse_compartment_id(d.pop("compartment_id", UNSET))
+
+        def _parse_external_key_id(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        external_key_id = _parse_external_key_id(d.pop("external_key_id", UNSET))
+
         workspace = cls(
             id=id,
             name=name,
@@ -195,6 +232,8 @@ class Workspace:
             display_color=display_color,
             data_residency=data_residency,
             tags=tags,
+            compartment_id=compartment_id,
+            external_key_id=external_key_id,
         )
 
         workspace.additional_properties = d

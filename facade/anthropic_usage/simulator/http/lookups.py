@@ -84,15 +84,10 @@ class Lookups:
                 "Admin API keys cannot list service accounts; use an OAuth token with org:admin.",
             )
         limit = parameters.limit(20, 1000)
-        include_archived = parameters.flag("include_archived")
         page = parameters.text("page")
         parameters.finish()
         start = 0 if page is None else paging.read(page, parameters.fingerprint)[0]
-        accounts = [
-            account
-            for account in self._organisation.service_accounts
-            if include_archived or account.archived_at is None
-        ]
+        accounts = self._organisation.service_accounts
         stop = start + limit
         return {
             "data": [_service_account(account) for account in accounts[start:stop]],

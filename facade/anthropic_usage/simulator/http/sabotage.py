@@ -23,7 +23,9 @@ _HTML = (
 _MESSAGES = {
     "400": "The request was refused on demand.",
     "401": "invalid x-api-key",
+    "402": "The organization has an unpaid bill.",
     "403": "This credential may not read the organization.",
+    "404": "The requested resource could not be found.",
     "408": "The request took too long to arrive.",
     "409": "The resource is being changed by another request.",
     "413": "Request exceeds the maximum size",
