@@ -1,0 +1,43 @@
+"""What all tests share: no key from outside, and a simulator on a port."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+
+import pytest
+from anthropic_usage.simulator import Server, Simulator
+
+NOW = dt.datetime(2026, 11, 20, 15, 7, 30, tzinfo=dt.UTC)
+"""The simulators' clock, which stands still."""
+
+
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the machine's own key and address away from every test."""
+    for name in (
+        "ANTHROPIC_ADMIN_API_KEY",
+        "ANTHROPIC_ADMIN_KEY",
+        "ANTHROPIC_OAUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def organisation() -> Iterator[tuple[Simulator, Server]]:
+    """Serve a simulator to a module; its faults are taken back after each test by `served`."""
+    simulator = Simulator(seed=7, size=0.5, days=400, now=NOW)
+    with simulator.serve() as server:
+        yield simulator, server
+
+
+@pytest.fixture
+def served(organisation: tuple[Simulator, Server]) -> Iterator[tuple[Simulator, Server]]:
+    """Give a test the module's simulator without faults, and take its faults back."""
+    simulator, server = organisation
+    simulator.faults = []
+    server.requests.clear()
+    yield organisation
+    simulator.faults = []
+    simulator.latency_ms = 0.0
