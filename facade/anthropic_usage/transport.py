@@ -13,6 +13,7 @@ import importlib.metadata
 import ipaddress
 import mmap
 import os
+import socket
 import threading
 import warnings
 import zlib
@@ -38,6 +39,9 @@ Listener = Callable[[Wait | Part], None]
 
 _GZIP_OR_ZLIB: Final = 47
 """zlib's window bits for "either, by its header"."""
+
+_PATIENCE: Final = 1.0
+"""Seconds to wait for a thread whose request was broken off; a daemon, it ends by itself later."""
 
 _LARGE: Final = 2**20
 _PIECE: Final = 2**20
@@ -98,12 +102,38 @@ class Settings:
             self.listener(event)
 
 
+class _Lane:
+    """One connection, which another thread can break off in the midst of a request."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.client = httpx.Client(**options)
+        self.user: threading.Event | None = None
+        """Set when whoever uses the lane has left; None while nobody does."""
+        self._socket: socket.socket | None = None
+
+    def stream(self, request: dict[str, Any]) -> contextlib.AbstractContextManager[httpx.Response]:
+        """Send a request."""
+        return self.client.stream(**request, extensions={"trace": self._trace})
+
+    def abort(self) -> None:
+        """Wake a thread that waits for an answer."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        """Learn the socket of a new connection (httpcore's `trace` extension)."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+
+
 class Transport:
     """Drives flows with blocking sockets, a thread for each window under way."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._client = httpx.Client(**settings.httpx_options())
+        options = {**settings.httpx_options(), "verify": httpx.create_ssl_context()}
+        self._lanes = [_Lane(options) for _ in range(settings.concurrency)]
         self._governor = Governor(settings.concurrency)
         self._unpacker = _unpacking_thread()
         self._turn = threading.Condition()
@@ -117,13 +147,14 @@ class Transport:
         """Yield what the flows emit, in their order, while several of them are under way.
 
         Closing the iterator early stops the rest: nothing more is sent, and requests under way are
-        dropped as soon as their answer begins.
+        broken off.
         """
         backlog, left = self.settings.backlog(), threading.Event()
         waiting = iter(flows)
+        threads: list[threading.Thread] = []
         try:
             while True:
-                self._start(waiting, backlog, left)
+                self._start(waiting, backlog, left, threads)
                 if not backlog.slots:
                     return
                 slot = backlog.slots[0]
@@ -145,14 +176,26 @@ class Transport:
         finally:
             left.set()
             with self._turn:
+                for lane in self._lanes:
+                    if lane.user is left:
+                        lane.abort()
                 self._turn.notify_all()
+            for thread in threads:
+                thread.join(_PATIENCE)
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        for lane in self._lanes:
+            lane.client.close()
         self._unpacker.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, waiting: Iterator[Flow], backlog: Backlog, left: threading.Event) -> None:
+    def _start(
+        self,
+        waiting: Iterator[Flow],
+        backlog: Backlog,
+        left: threading.Event,
+        threads: list[threading.Thread],
+    ) -> None:
         """Have twice as many windows under way as requests, so that a request always finds one."""
         failed = any(slot.error is not None for slot in backlog.slots)
         while not failed and len(backlog.slots) < 2 * self.settings.concurrency:
@@ -161,9 +204,12 @@ class Transport:
                 return
             with self._turn:
                 slot = backlog.open()
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._fill, args=(flow, slot, left), name="anthropic-usage", daemon=True
-            ).start()
+            )
+            threads[:] = [known for known in threads if known.is_alive()]
+            threads.append(thread)
+            thread.start()
 
     def _fill(self, flow: Flow, slot: Slot, left: threading.Event) -> None:
         """Drive one window, keeping what it emits until it is taken."""
@@ -199,8 +245,11 @@ class Transport:
                         return
                     begun = self._governor.begin()
                     slot.sent()
-                packed = self._send(step, left)
+                    lane = next(lane for lane in self._lanes if lane.user is None)
+                    lane.user = left
+                packed = self._send(lane, step)
                 with self._turn:
+                    lane.user = None
                     self._governor.end(_accepted(packed))
                     slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
                     self._turn.notify_all()
@@ -229,15 +278,10 @@ class Transport:
             self._turn.wait(seconds)
         return False
 
-    def _send(self, step: Send, left: threading.Event) -> _Packed | Failure:
+    def _send(self, lane: _Lane, step: Send) -> _Packed | Failure:
         try:
-            with self._client.stream(**step.request) as response:
-                chunks = []
-                for chunk in response.iter_raw():
-                    if left.is_set():
-                        return Failure("nobody waits for the answer any more")
-                    chunks.append(chunk)
-            return _Packed(response, chunks)
+            with lane.stream(step.request) as response:
+                return _Packed(response, list(response.iter_raw()))
         except httpx.RequestError as error:
             return _failure(error, self.settings)
 
