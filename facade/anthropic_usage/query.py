@@ -109,7 +109,8 @@ class Query:
             if name not in known:
                 raise InvalidQuery(_unknown("by()", name, known))
             if name not in available:
-                source = "description" if name in COST_DESCRIPTION_DIMENSIONS else name
+                by_description = self.report == "cost" and name in COST_DESCRIPTION_DIMENSIONS
+                source = "description" if by_description else name
                 raise InvalidQuery(
                     f"by({name!r}) needs the report grouped by it: "
                     f"add {source!r} to group_by ({self._asked()})"

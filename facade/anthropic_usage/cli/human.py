@@ -26,9 +26,9 @@ def count(number: int) -> str:
 
 def dollars(amount: Decimal) -> str:
     """Write dollars to the cent; an amount that would round to nothing says so."""
-    if amount and abs(amount) < _CENT / 2:
-        return "<$0.01" if amount > 0 else ">-$0.01"
     rounded = amount.quantize(_CENT, ROUND_HALF_EVEN)
+    if amount and not rounded:
+        return "<$0.01" if amount > 0 else "-<$0.01"
     return f"-${-rounded:,}" if rounded < 0 else f"${abs(rounded):,}"
 
 

@@ -1,0 +1,327 @@
+"""The commands, as a shell runs them: what they print, where, and how they exit."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anthropic_usage.cli import human
+from anthropic_usage.cli.when import resolve
+from anthropic_usage.errors import InvalidQuery
+from anthropic_usage.simulator import Server, Simulator
+
+MARKER = "MARKER-nobody-sees"
+SPAN = ("--since", "2026-11-10", "--until", "2026-11-15")
+START, END = dt.datetime(2026, 11, 10, tzinfo=dt.UTC), dt.datetime(2026, 11, 15, tzinfo=dt.UTC)
+NOW = dt.datetime(2026, 11, 20, 15, 7, 30, tzinfo=dt.UTC)
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    base = {k: v for k, v in os.environ.items() if not k.startswith("ANTHROPIC_")}
+    return subprocess.run(
+        [sys.executable, "-m", "anthropic_usage", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**base, **environment},
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def run(served: tuple[Simulator, Server]) -> Run:
+    """Run a command against the simulator; whatever happens, the key is not shown."""
+    _, server = served
+
+    def with_key(*args: str) -> subprocess.CompletedProcess[str]:
+        done = command(
+            *args,
+            ANTHROPIC_BASE_URL=server.url,
+            ANTHROPIC_ADMIN_API_KEY=f"sk-ant-admin01-{MARKER}",
+        )
+        assert MARKER not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return with_key
+
+
+def test_json_is_exact(run: Run, served: tuple[Simulator, Server]) -> None:
+    ledger = served[0].ledger
+    usage = json.loads(run("usage", *SPAN, "--by", "model", "--json").stdout)
+    assert set(usage) == {"query", "rows", "totals", "complete", "settled_until"}
+    assert usage["query"]["group_by"] == ["model"]
+    assert (usage["complete"], usage["settled_until"]) == (True, "2026-11-15T00:00:00Z")
+    truth = ledger.usage(START, END, by=("model",))
+    assert {row["model"]: row["output_tokens"] for row in usage["rows"]} == {
+        model: sums["output_tokens"] for (model,), sums in truth.items()
+    }
+    cost = json.loads(run("cost", *SPAN, "--json").stdout)
+    cents = ledger.cost(START, END)[()]
+    assert isinstance(cost["totals"]["amount_usd"], str)
+    assert Decimal(cost["totals"]["amount_usd"]) * 100 == cents
+    assert sum(Decimal(row["amount_cents"]) for row in cost["rows"]) == cents
+    code = json.loads(run("claude-code", *SPAN, "--json").stdout)
+    (sums,) = ledger.claude_code(START.date(), END.date()).values()
+    assert code["totals"]["num_sessions"] == sums["num_sessions"]
+    assert Decimal(code["totals"]["estimated_cost_usd"]) * 100 == sums["estimated_cost_cents"]
+
+
+@pytest.mark.parametrize("name", ["usage", "cost", "claude-code"])
+def test_every_format_has_the_same_rows(name: str, run: Run) -> None:
+    rows = json.loads(run(name, *SPAN, "--json").stdout)["rows"]
+    lines = [json.loads(line) for line in run(name, *SPAN, "--ndjson").stdout.splitlines()]
+    assert lines == rows
+    table = list(csv.DictReader(run(name, *SPAN, "--csv").stdout.splitlines()))
+    assert len(table) == len(rows)
+    for cells, row in zip(table, rows, strict=True):
+        assert list(cells) == list(row)
+        for field, value in row.items():
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                assert cells[field] == str(value)
+
+
+def test_a_table_is_aligned_and_its_notes_are_beside_it(run: Run) -> None:
+    done = run("usage", *SPAN, "--group-by", "workspace_id,api_key_id")
+    heading, *lines = [line for line in done.stdout.splitlines() if line.strip()]
+    words = "date api key workspace input cache write cache read output total tokens searches"
+    assert heading.split() == words.split()
+    assert any("(default workspace)" in line for line in lines)
+    assert any("(no key: Console)" in line for line in lines)
+    assert any("wrkspc_" in line and "apikey_" in line for line in lines), "ids are whole in a pipe"
+    assert lines[-1].split()[0] == "total"
+    assert "2026-11-10T00:00:00Z to 2026-11-15T00:00:00Z" in done.stderr
+    assert done.returncode == 0
+
+
+def test_claude_code_has_a_line_an_actor(run: Run, served: tuple[Simulator, Server]) -> None:
+    done = run("claude-code", *SPAN)
+    actors = {
+        actor for (actor,) in served[0].ledger.claude_code(START.date(), END.date(), by=("actor",))
+    }
+    assert {line.split()[0] for line in done.stdout.splitlines()[3:-3]} - {"total"} == actors
+
+
+def test_nothing_used_is_said(run: Run) -> None:
+    done = run("usage", *SPAN, "--models", "claude-nobody-uses-this")
+    assert "a real zero" in done.stderr
+    assert done.returncode == 0
+
+
+def test_what_is_not_settled_is_said(run: Run) -> None:
+    done = run("usage", "--since", "2026-11-19", "--until", "2026-11-21")
+    assert "settled until 2026-11-20T14:07:30Z; what is later can still grow" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("usage", "--since", "2026-03-01", "--until", "2026-02-01"), "reversed"),
+        (("usage", "--since", "soon"), "--since does not understand 'soon'"),
+        (("usage", "--group-by", "modle"), "did you mean 'model'"),
+        (("usage", "--by", "workspace"), "did you mean 'workspace_id'"),
+        (("usage", "--limit", "99"), "1 to 31"),
+        (("usage", "--bucket-width", "5m"), "1d"),
+        (("usage", "--frobnicate"), "--frobnicate"),
+        (("usage", "--api-key", "x"), "--api-key"),
+        (("usgae",), "did you mean 'usage'"),
+        (("cost", "--since", "2026-11-20", "--until", "2026-11-21"), "has closed yet"),
+        (("simulate", "--fault", "gremlins"), "gremlins"),
+        (("usage", "--output", "/no/such/folder/x"), "/no/such/folder/x"),
+    ],
+)
+def test_a_wrong_question_is_one_line_and_exit_2(
+    args: tuple[str, ...], says: str, run: Run
+) -> None:
+    done = run(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("anthropic-usage: ")
+    assert says in line
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "csv", "ndjson"])
+@pytest.mark.parametrize("fault", ["401", "missing-bucket#2", "missing-measure#2", "not-json#2"])
+def test_an_error_is_one_line_and_nothing_is_printed(
+    fault: str, format_: str, run: Run, served: tuple[Simulator, Server], tmp_path: Path
+) -> None:
+    served[0].faults = [fault]
+    for more in ((), ("--output", str(tmp_path / "out"))):
+        served[0].faults = [fault]
+        done = run("usage", *SPAN, "--limit", "3", "--format", format_, *more)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gaps_can_be_let_pass(run: Run, served: tuple[Simulator, Server]) -> None:
+    served[0].faults = ["missing-bucket"]
+    done = run("usage", *SPAN, "--allow-gaps", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["complete"] is False
+    assert "warning: the usage report has a hole: no bucket from" in done.stderr
+
+
+def test_output_goes_to_a_file(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "usage.csv"
+    done = run("usage", *SPAN, "--csv", "-o", str(path))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert path.read_text() == run("usage", *SPAN, "--csv").stdout
+
+
+def test_a_reader_that_leaves_is_no_error(served: tuple[Simulator, Server]) -> None:
+    shell = (
+        f"{sys.executable} -m anthropic_usage usage --since 2026-09-01 --until 2026-11-01 "
+        "--bucket-width 1h --group-by model --ndjson | head -1"
+    )
+    environment = {
+        "ANTHROPIC_BASE_URL": served[1].url,
+        "ANTHROPIC_ADMIN_API_KEY": Simulator.DEMO_KEY,
+    }
+    done = subprocess.run(
+        shell,
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_escapes_in_names_do_not_reach_the_terminal() -> None:
+    assert human.clean("a\x1b[31mb\nc\x07") == "a�[31mb�c�"
+
+
+def test_no_key_says_what_to_do() -> None:
+    done = command("cost")
+    assert done.returncode == 1
+    assert "set ANTHROPIC_ADMIN_API_KEY" in done.stderr
+    assert "--demo" in done.stderr
+
+
+def test_demo_needs_no_key() -> None:
+    done = command("demo")
+    assert done.returncode == 0
+    for title in ("Tokens by model", "Billed dollars by day", "Claude Code by actor", "Next:"):
+        assert title in done.stdout
+    assert "simulated" in done.stdout
+    assert "demo: a simulated organisation on http://127.0.0.1" in done.stderr
+    for name in ("usage", "cost", "claude-code"):
+        assert command(name, "--demo", "--json").returncode == 0
+
+
+def test_doctor(run: Run, served: tuple[Simulator, Server]) -> None:
+    # The simulator's clock stands still, which is what the clock check is for.
+    done = run("doctor", "--json")
+    checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert not checks["clock"]["ok"]
+    assert "set its time" in checks["clock"]["says"]
+    assert checks["permission"]["ok"]
+    assert checks["key"]["says"] == "Admin API key from ANTHROPIC_ADMIN_API_KEY"
+
+    served[0].faults = ["403"]
+    done = run("doctor")
+    assert done.returncode == 1
+    assert "FAILED  permission" in done.stdout
+    assert "needs an Admin API key" in done.stdout
+
+    assert command("doctor", "--demo").returncode == 0
+    assert "FAILED  key" in command("doctor").stdout
+    nowhere = command(
+        "doctor", ANTHROPIC_BASE_URL="https://x y", ANTHROPIC_ADMIN_API_KEY="sk-ant-admin01-x"
+    )
+    assert nowhere.returncode == 1
+
+
+@pytest.mark.parametrize("name", ["", "usage", "cost", "claude-code", "doctor", "simulate", "demo"])
+def test_help_has_examples(name: str) -> None:
+    done = command(*filter(None, [name]), "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"anthropic-usage {name}".strip() in done.stdout
+
+
+def test_the_version() -> None:
+    assert command("--version").stdout.startswith("anthropic-usage, version 0.")
+
+
+def test_list_faults() -> None:
+    assert "429-bare" in command("simulate", "--list-faults").stdout
+
+
+def utc(*parts: int) -> dt.datetime:
+    return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "start", "end"),
+    [
+        ("7d", None, utc(2026, 11, 13), NOW),
+        ("2w", None, utc(2026, 11, 6), NOW),
+        ("24h", None, NOW - dt.timedelta(days=1), NOW),
+        ("90m", "30m", NOW - dt.timedelta(minutes=90), NOW - dt.timedelta(minutes=30)),
+        ("mtd", None, utc(2026, 11, 1), NOW),
+        ("last-month", None, utc(2026, 10, 1), utc(2026, 11, 1)),
+        ("LAST-MONTH", "mtd", utc(2026, 10, 1), utc(2026, 11, 1)),
+        ("yesterday", None, utc(2026, 11, 19), utc(2026, 11, 20)),
+        ("today", None, utc(2026, 11, 20), NOW),
+        ("2026-02-01", "2026-03-01", utc(2026, 2, 1), utc(2026, 3, 1)),
+        ("2026-02-01T05:00:00+02:00", "now", utc(2026, 2, 1, 3), NOW),
+    ],
+)
+def test_moments_as_people_say_them(since: str, until: str | None, start: Any, end: Any) -> None:
+    assert resolve(since, until, NOW) == (start, end)
+
+
+@pytest.mark.parametrize("since", ["", "7", "d", "7y", "-7d", "tomorrowish", "999999w"])
+def test_moments_nobody_understands(since: str) -> None:
+    with pytest.raises(InvalidQuery, match="--since"):
+        resolve(since, None, NOW)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (99_999, "99,999"),
+        (100_000, "100k"),
+        (1_234_567, "1.23M"),
+        (12_345_678, "12.3M"),
+        (999_600_000, "1,000M"),
+        (-5_000_000, "-5.00M"),
+        (2_500_000_000, "2.50G"),
+    ],
+)
+def test_counts_for_people(number: int, text: str) -> None:
+    assert human.count(number) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "$0.00"),
+        ("0.004", "<$0.01"),
+        ("-0.004", "-<$0.01"),
+        ("0.005", "<$0.01"),
+        ("1234.565", "$1,234.56"),
+        ("-3.1", "-$3.10"),
+        ("1234567", "$1,234,567.00"),
+    ],
+)
+def test_dollars_for_people(amount: str, text: str) -> None:
+    assert human.dollars(Decimal(amount)) == text
