@@ -55,7 +55,7 @@ QUERIES: Final[dict[str, Query]] = {
     ClaudeCodeQuery.path: ClaudeCodeQuery.create(*_DAY),
 }
 
-_SECRET: Final = re.compile(r"sk-ant-(?!admin\.\.\.)[a-z]+\d\d-[A-Za-z0-9_-]{16,}")
+_SECRET: Final = re.compile(r"sk-ant-[a-z]+\d\d-(?!MARKER)[A-Za-z0-9_-]{16,}")
 _HINT: Final = re.compile(r"sk-ant-api03-[A-Za-z0-9]{2,4}\.\.\.")
 _NO_SECRETS: Final = ("sk-ant-admin01-simulator-demo-key", "sk-ant-oat01-simulator-demo-token")
 _EMAIL: Final = re.compile(r"[\w.+-]+@([\w-]+(?:\.[\w-]+)+)")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 
 import pytest
 from anthropic_usage.simulator import Server, Simulator
-
-NOW = dt.datetime(2026, 11, 20, 15, 7, 30, tzinfo=dt.UTC)
-"""The simulators' clock, which stands still."""
+from support import NOW
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,12 @@ def _base_url(given: str | None) -> str:
     url = given or os.environ.get("ANTHROPIC_BASE_URL", "").strip() or DEFAULT_BASE_URL
     url = url.rstrip("/")
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or not url.isprintable()
+        or " " in url
+    ):
         raise InvalidQuery(f"the base URL {url!r} is none; give one like {DEFAULT_BASE_URL}")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InvalidQuery("the base URL takes a host and a path, no credentials and no query")

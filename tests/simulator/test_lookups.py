@@ -105,7 +105,7 @@ def test_service_accounts_are_for_oauth_tokens(api: Api, pytestconfig: pytest.Co
     published = msgspec.json.decode(text)
     with httpx.Client(base_url=api.http.base_url, headers=BEARER) as http:
         seen = []
-        query = {"limit": "1", "include_archived": "true"}
+        query = {"limit": "1"}
         while True:
             page = http.get("/service_accounts", params=query).json()
             assert set(page) == set(published)

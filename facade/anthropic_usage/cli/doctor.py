@@ -16,7 +16,7 @@ import click
 
 from ..client import UsageClient
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
-from ..flow import Part
+from ..flow import Part, Retry
 from ..moments import DAY, utc_now
 from .options import connection_options
 from .session import Connection
@@ -77,7 +77,7 @@ def _findings(connection: Connection) -> Iterator[Finding]:
 
     with contextlib.ExitStack() as stack:
         try:
-            client = stack.enter_context(connection.client(listen))
+            client = stack.enter_context(connection.client(listen, Retry(attempts=2)))
         except (AuthenticationError, InvalidQuery) as error:
             yield Finding("key", False, str(error))
             return

@@ -37,7 +37,9 @@ class Connection:
     progress: bool
 
     @contextlib.contextmanager
-    def client(self, listener: Listener | None = None) -> Iterator[UsageClient]:
+    def client(
+        self, listener: Listener | None = None, retry: Retry | None = None
+    ) -> Iterator[UsageClient]:
         """Open a client, on the simulator if it is a demonstration."""
         with contextlib.ExitStack() as stack:
             key, url = None, self.base_url
@@ -51,7 +53,7 @@ class Connection:
                     timeout=self.timeout,
                     concurrency=self.concurrency,
                     max_in_flight_mb=self.max_in_flight_mb,
-                    retry=Retry(),
+                    retry=retry,
                     listener=listener,
                 )
             )

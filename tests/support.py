@@ -1,0 +1,6 @@
+"""What several tests name."""
+
+import datetime as dt
+
+NOW = dt.datetime(2026, 11, 20, 15, 7, 30, tzinfo=dt.UTC)
+"""The shared simulators' clock, which stands still."""
