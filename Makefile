@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PINS := scripts/requirements.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint lint-spec regen contract contract-diff record bench pins clean
+.PHONY: help demo test lint lint-spec regen contract contract-diff record soak bench pins clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -54,6 +54,9 @@ contract-diff: $(VENV)/.dev ## what a change of the spec breaks for users: make 
 
 record: $(VENV)/.dev ## record the cassettes anew, from the simulator or, with a key set, from the live API
 	@$(BIN)/python scripts/record.py
+
+soak: $(VENV)/.dev ## ten thousand requests with faults, fifty killed exports
+	@$(BIN)/python scripts/soak.py
 
 bench: $(VENV)/.dev ## compare with the peers and print ratios
 	@$(BIN)/python scripts/bench.py

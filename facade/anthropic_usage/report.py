@@ -12,14 +12,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from typing import IO, TYPE_CHECKING, Generic, TypeVar, cast
 
 from .errors import InvalidQuery
-from .export.columns import ArrowSink, ParquetSink, to_pandas, to_polars
-from .export.delimited import CsvSink, NdjsonSink
-from .export.sink import Sink
 from .flow import SETTLING, Part, hole
 from .fold import Fold
 from .moments import DAY, rfc3339
 from .query import Query
 from .rows import Row
+from .sinks.columns import ArrowSink, ParquetSink, to_pandas, to_polars
+from .sinks.delimited import CsvSink, NdjsonSink
+from .sinks.sink import Sink
 from .wire import Page, rows
 
 if TYPE_CHECKING:
@@ -142,9 +142,13 @@ class Report(_Lazy[R]):
         report._like(self)
         return report
 
-    def to_csv(self, target: Target) -> None:
-        """Write rows as CSV to a path (which appears when whole) or an open text file."""
-        self._pour(CsvSink(self.query, target))
+    def to_csv(self, target: Target, *, excel_safe: bool = True) -> None:
+        """Write rows as CSV to a path (which appears when whole) or an open text file.
+
+        With `excel_safe` a name or description that a spreadsheet would take for a formula gets an
+        apostrophe in front.
+        """
+        self._pour(CsvSink(self.query, target, excel_safe))
 
     def to_ndjson(self, target: Target) -> None:
         """Write rows as one JSON object a line to a path or an open text file."""
@@ -220,9 +224,9 @@ class AsyncReport(_Lazy[R]):
         report._like(self)
         return report
 
-    async def to_csv(self, target: Target) -> None:
+    async def to_csv(self, target: Target, *, excel_safe: bool = True) -> None:
         """See `Report.to_csv`."""
-        await self._pour(CsvSink(self.query, target))
+        await self._pour(CsvSink(self.query, target, excel_safe))
 
     async def to_ndjson(self, target: Target) -> None:
         """See `Report.to_ndjson`."""

@@ -17,6 +17,7 @@ import click
 from ..errors import AnthropicUsageError, InvalidQuery
 from .demo import demo, simulate
 from .doctor import doctor
+from .exporting import export_group
 from .human import clean
 from .reading import claude_code, cost, usage
 
@@ -54,7 +55,7 @@ def cli() -> None:
     """Usage, cost and Claude Code reports of your organisation, exact and complete."""
 
 
-for command in (usage, cost, claude_code, doctor, simulate, demo):
+for command in (usage, cost, claude_code, export_group, doctor, simulate, demo):
     cli.add_command(command)
 
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import click
 
 from ..query import FILTERS
@@ -13,6 +14,7 @@ from .session import Connection
 from .when import FORMS
 
 __all__ = [
+    "Printing",
     "comma_separated",
     "connection_options",
     "filter_options",
@@ -23,6 +25,15 @@ __all__ = [
 Command = Callable[..., Any]
 
 FORMATS = ("table", "json", "csv", "ndjson")
+
+
+@attrs.frozen(kw_only=True)
+class Printing:
+    """How to print, and where."""
+
+    format: str
+    output: str | None
+    excel_safe: bool
 
 
 def comma_separated(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,7 +72,13 @@ def filter_options(command: Command) -> Command:
 
 
 def output_options(command: Command) -> Command:
-    """Add the output format and where it goes."""
+    """Add the output format and where it goes; the command gets a `printing`."""
+
+    @functools.wraps(command)
+    def wrapped(format_: str, output: str | None, excel_safe: bool, **options: Any) -> Any:
+        printing = Printing(format=format_, output=output, excel_safe=excel_safe)
+        return command(printing=printing, **options)
+
     options = [
         click.option(
             "--format",
@@ -80,8 +97,13 @@ def output_options(command: Command) -> Command:
             type=click.Path(dir_okay=False, writable=True),
             help="Write to this file, which appears when it is whole.",
         ),
+        click.option(
+            "--excel-safe/--no-excel-safe",
+            default=True,
+            help="In CSV, keep names and descriptions from being taken for formulas.",
+        ),
     ]
-    return functools.reduce(lambda made, option: option(made), reversed(options), command)
+    return functools.reduce(lambda made, option: option(made), reversed(options), wrapped)
 
 
 def connection_options(command: Command) -> Command:

@@ -15,9 +15,6 @@ from typing import IO, Any, cast
 import click
 
 from ..errors import IncompleteReportWarning, InvalidQuery
-from ..export.delimited import CsvSink, NdjsonSink, write_csv
-from ..export.plain import plain_row, plain_value
-from ..export.sink import Staged
 from ..fold import Fold
 from ..moments import rfc3339, utc_now
 from ..query import (
@@ -30,7 +27,11 @@ from ..query import (
 )
 from ..report import Report
 from ..rows import Row
+from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
+from ..sinks.plain import plain_row, plain_value
+from ..sinks.sink import Staged
 from .options import (
+    Printing,
     comma_separated,
     connection_options,
     filter_options,
@@ -40,7 +41,18 @@ from .options import (
 from .session import Connection, note
 from .when import resolve
 
-__all__ = ["claude_code", "cost", "usage"]
+__all__ = [
+    "claude_code",
+    "claude_code_query",
+    "cost",
+    "cost_query",
+    "gaps_option",
+    "group_by_option",
+    "limit_option",
+    "usage",
+    "usage_query",
+    "width_option",
+]
 
 by_option = click.option(
     "--by",
@@ -53,6 +65,13 @@ group_by_option = click.option(
     multiple=True,
     metavar="DIM,DIM",
     help="Split each bucket by these dimensions; repeat or separate by commas.",
+)
+width_option = click.option(
+    "--bucket-width",
+    type=click.Choice(["1d", "1h", "1m"]),
+    default="1d",
+    show_default=True,
+    help="The length of a bucket.",
 )
 gaps_option = click.option(
     "--allow-gaps", is_flag=True, help="Warn about buckets the API left out, instead of failing."
@@ -80,13 +99,7 @@ Examples:
   anthropic-usage usage --demo"""
 )
 @range_options
-@click.option(
-    "--bucket-width",
-    type=click.Choice(["1d", "1h", "1m"]),
-    default="1d",
-    show_default=True,
-    help="The length of a bucket.",
-)
+@width_option
 @group_by_option
 @by_option
 @filter_options
@@ -94,8 +107,15 @@ Examples:
 @gaps_option
 @output_options
 @connection_options
-def usage(
+def usage(connection: Connection, by: tuple[str, ...], printing: Printing, **asked: Any) -> None:
+    """Tokens used through the Messages API."""
+    folded = comma_separated(by)
+    _run(connection, usage_query(connection, by=folded, **asked), folded or None, printing)
+
+
+def usage_query(
     connection: Connection,
+    *,
     since: str,
     until: str | None,
     bucket_width: str,
@@ -103,19 +123,13 @@ def usage(
     by: tuple[str, ...],
     limit: int | None,
     allow_gaps: bool,
-    format_: str,
-    output: str | None,
     **filters: tuple[str, ...],
-) -> None:
-    """Tokens used through the Messages API."""
-    folded = comma_separated(by)
-    wanted = [name for name in folded if name not in (*PERIODS, "starting_at")]
-    start, end = resolve(since, until, utc_now())
-    chosen = {name: comma_separated(values) for name, values in filters.items()}
-
-    query = UsageQuery.create(
-        start,
-        end,
+) -> UsageQuery:
+    """Return the query that the options ask, grouped by what `by` needs."""
+    wanted = [name for name in by if name not in (*PERIODS, "starting_at")]
+    chosen: dict[str, Any] = {name: comma_separated(values) for name, values in filters.items()}
+    return UsageQuery.create(
+        *resolve(since, until, utc_now()),
         bucket_width=bucket_width,
         group_by=(*comma_separated(group_by), *wanted),
         limit=limit,
@@ -123,7 +137,6 @@ def usage(
         anthropic_version=connection.anthropic_version,
         **{name: values for name, values in chosen.items() if values},
     )
-    _run(connection, query, folded or None, format_, output)
 
 
 @click.command(
@@ -142,35 +155,35 @@ Examples:
 @gaps_option
 @output_options
 @connection_options
-def cost(
+def cost(connection: Connection, by: tuple[str, ...], printing: Printing, **asked: Any) -> None:
+    """Billed dollars, exact; completed UTC days only."""
+    folded = comma_separated(by)
+    _run(connection, cost_query(connection, by=folded, **asked), folded or None, printing)
+
+
+def cost_query(
     connection: Connection,
+    *,
     since: str,
     until: str | None,
     group_by: tuple[str, ...],
     by: tuple[str, ...],
     limit: int | None,
     allow_gaps: bool,
-    format_: str,
-    output: str | None,
-) -> None:
-    """Billed dollars, exact; completed UTC days only."""
-    folded = comma_separated(by)
+) -> CostQuery:
+    """Return the query that the options ask, grouped by what `by` needs."""
     wanted = [
         "description" if name in COST_DESCRIPTION_DIMENSIONS else name
-        for name in folded
+        for name in by
         if name not in (*PERIODS, "starting_at", "currency")
     ]
-    start, end = resolve(since, until, utc_now())
-
-    query = CostQuery.create(
-        start,
-        end,
+    return CostQuery.create(
+        *resolve(since, until, utc_now()),
         group_by=(*comma_separated(group_by), *wanted),
         limit=limit,
         strict=not allow_gaps,
         anthropic_version=connection.anthropic_version,
     )
-    _run(connection, query, folded or None, format_, output)
 
 
 @click.command(
@@ -189,53 +202,56 @@ Examples:
 @output_options
 @connection_options
 def claude_code(
-    connection: Connection,
-    since: str,
-    until: str | None,
-    by: tuple[str, ...],
-    limit: int | None,
-    format_: str,
-    output: str | None,
+    connection: Connection, by: tuple[str, ...], printing: Printing, **asked: Any
 ) -> None:
     """What Claude Code did: sessions, lines, commits, cost.
 
     The table has a line an actor unless --by says otherwise; the other formats have every record.
     The estimated cost overlaps the cost report: never add the two.
     """
-    folded = comma_separated(by) or (("actor",) if format_ == "table" else ())
-    start, end = resolve(since, until, utc_now())
-    query = ClaudeCodeQuery.create(
-        start, end, limit=limit, anthropic_version=connection.anthropic_version
+    folded = comma_separated(by) or (("actor",) if printing.format == "table" else ())
+    _run(connection, claude_code_query(connection, **asked), folded or None, printing)
+
+
+def claude_code_query(
+    connection: Connection, *, since: str, until: str | None, limit: int | None
+) -> ClaudeCodeQuery:
+    """Return the query that the options ask."""
+    return ClaudeCodeQuery.create(
+        *resolve(since, until, utc_now()),
+        limit=limit,
+        anthropic_version=connection.anthropic_version,
     )
-    _run(connection, query, folded or None, format_, output)
 
 
 def _run(
     connection: Connection,
     query: Query,
     by: tuple[str, ...] | None,
-    format_: str,
-    output: str | None,
+    printing: Printing,
 ) -> None:
     """Read a report to its end, then print it; nothing is printed of one that is not whole."""
     query.check_fold(by or ())
     with connection.meter() as meter, connection.client(meter) as client, _gaps() as gaps:
         report = client.report(query)
         meter.start(query)
-        with _spool(output) as out:
-            if by is None and format_ in ("csv", "ndjson"):
-                _stream(report, format_, out)
+        with _spool(printing.output) as out:
+            if by is None and printing.format in ("csv", "ndjson"):
+                _stream(report, printing, out)
                 meter.stop()
                 return
             rows, totals = _read(report, by)
             meter.stop()
-            _print(report, rows, totals, by, format_, out, complete=not gaps)
-        if format_ == "table":
+            _print(report, rows, totals, by, printing, out, complete=not gaps)
+        if printing.format == "table":
             _notes(report, len(rows))
 
 
-def _stream(report: Report[Any], format_: str, out: IO[str]) -> None:
-    sink = (CsvSink if format_ == "csv" else NdjsonSink)(report.query, out)
+def _stream(report: Report[Any], printing: Printing, out: IO[str]) -> None:
+    if printing.format == "csv":
+        sink: CsvSink | NdjsonSink = CsvSink(report.query, out, printing.excel_safe)
+    else:
+        sink = NdjsonSink(report.query, out)
     for part in report.parts():
         sink.add(part.page)
     sink.finish()
@@ -259,19 +275,19 @@ def _print(
     rows: list[Row],
     totals: Row,
     by: tuple[str, ...] | None,
-    format_: str,
+    printing: Printing,
     out: IO[str],
     complete: bool,
 ) -> None:
     query = report.query
     columns = query.columns() if by is None else _group_columns(query, by)
-    if format_ == "table":
+    if printing.format == "table":
         from .tables import print_table
 
         print_table(query, rows, totals, by, out)
-    elif format_ == "csv":
-        write_csv(rows, columns, out)
-    elif format_ == "ndjson":
+    elif printing.format == "csv":
+        write_csv(rows, columns, out, printing.excel_safe)
+    elif printing.format == "ndjson":
         for row in rows:
             out.write(json.dumps(plain_row(row, columns), ensure_ascii=False) + "\n")
     else:

@@ -19,6 +19,8 @@ __all__ = ["CsvSink", "NdjsonSink", "write_csv"]
 
 Target = str | os.PathLike[str] | IO[str]
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 class _TextSink:
     """Writes to a file that appears when it is whole, or to an open text stream as it comes."""
@@ -48,17 +50,20 @@ class _TextSink:
 class CsvSink(_TextSink):
     """One line a row, a header first; moments in RFC 3339, money in plain digits."""
 
-    def __init__(self, query: Query, target: Target) -> None:
+    def __init__(self, query: Query, target: Target, excel_safe: bool = True) -> None:
         super().__init__(target)
         self.query = query
+        self.rows = 0
         self._columns = query.columns()
+        self._excel_safe = excel_safe
         self._writer = csv.writer(self.out, lineterminator="\n")
         self._writer.writerow(self._columns)
 
     def add(self, page: Page) -> None:
         """Write one page."""
         for row in rows(self.query, page):
-            self._writer.writerow([_cell(getattr(row, name)) for name in self._columns])
+            self.rows += 1
+            self._writer.writerow(_cells(row, self._columns, self._excel_safe))
 
 
 class NdjsonSink(_TextSink):
@@ -67,20 +72,36 @@ class NdjsonSink(_TextSink):
     def __init__(self, query: Query, target: Target) -> None:
         super().__init__(target)
         self.query = query
+        self.rows = 0
         self._columns = query.columns()
 
     def add(self, page: Page) -> None:
         """Write one page."""
         for row in rows(self.query, page):
+            self.rows += 1
             self.out.write(json.dumps(plain_row(row, self._columns), ensure_ascii=False) + "\n")
 
 
-def write_csv(table: list[Row], columns: tuple[str, ...], out: IO[str]) -> None:
+def write_csv(
+    table: list[Row], columns: tuple[str, ...], out: IO[str], excel_safe: bool = True
+) -> None:
     """Write rows that are already at hand, such as groups."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in table:
-        writer.writerow([_cell(getattr(row, name)) for name in columns])
+        writer.writerow(_cells(row, columns, excel_safe))
+
+
+def _cells(row: Row, columns: tuple[str, ...], excel_safe: bool) -> list[Any]:
+    return [
+        _disarm(cell) if excel_safe and name in row.DIMENSIONS else cell
+        for name, cell in ((name, _cell(getattr(row, name))) for name in columns)
+    ]
+
+
+def _disarm(cell: Any) -> Any:
+    """Keep a spreadsheet from taking a name or a description for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def _cell(value: Any) -> Any:

@@ -1,0 +1,135 @@
+"""Exports: whole files only, resumable, the same byte for byte however often they were killed."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import hashlib
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from anthropic_usage import IncompleteReport, InvalidQuery, Retry, UsageClient
+from anthropic_usage.export import Exported, export
+from anthropic_usage.query import CostQuery, Query, UsageQuery
+from anthropic_usage.simulator import Server, Simulator
+from anthropic_usage.sinks.delimited import CsvSink
+from anthropic_usage.wire import decode
+from killing import kill_until_done
+
+START, END = dt.datetime(2026, 9, 10, tzinfo=dt.UTC), dt.datetime(2026, 11, 3, tzinfo=dt.UTC)
+HOURS = UsageQuery.create(START, END, bucket_width="1h", group_by=["model"])
+
+
+@pytest.fixture
+def client(served: tuple[Simulator, Server]) -> Any:
+    retry = Retry(attempts=2, base=0.001)
+    with UsageClient(Simulator.DEMO_KEY, base_url=served[1].url, retry=retry) as client:
+        yield client
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+
+def test_an_export_holds_what_the_report_does(client: Any, served: Any, tmp_path: Path) -> None:
+    done = export(client, HOURS, tmp_path / "out")
+    assert (done.files, done.kept, done.settled_until) == (8, 0, "2026-11-03T00:00:00Z")
+    table = pq.read_table(sorted((tmp_path / "out").glob("*.parquet")))
+    assert table.num_rows == done.rows == sum(1 for _ in client.report(HOURS))
+    ledger = served[0].ledger.usage(START, END)[()]
+    assert sum(table["output_tokens"].to_pylist()) == ledger["output_tokens"]
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "csv", "ndjson"])
+def test_what_fails_goes_on_where_it_was(
+    file_format: str, client: Any, served: Any, tmp_path: Path
+) -> None:
+    simulator, server = served
+    export(client, HOURS, tmp_path / "whole", file_format)
+    for fault in ("missing-bucket#6", "not-json#4"):
+        simulator.faults = [fault]
+        with pytest.raises(IncompleteReport):
+            export(client, HOURS, tmp_path / "broken", file_format)
+    simulator.faults = []
+    written = len(list((tmp_path / "broken").glob(f"*.{file_format}")))
+    server.requests.clear()
+    done = export(client, HOURS, tmp_path / "broken", file_format)
+    assert 0 < done.kept == written < 8
+    assert len(server.requests) == 8 - written
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+    server.requests.clear()
+    assert export(client, HOURS, tmp_path / "broken", file_format).kept == 8
+    assert server.requests == []
+
+
+def test_money_is_exact_in_files(client: Any, served: Any, tmp_path: Path) -> None:
+    query = CostQuery.create(START, END, group_by=["description"])
+    export(client, query, tmp_path / "out")
+    table = pq.read_table(sorted((tmp_path / "out").glob("*.parquet")))
+    assert sum(table["amount_cents"].to_pylist()) == served[0].ledger.cost(START, END)[()]
+
+
+def test_what_could_still_change_is_read_again(client: Any, served: Any, tmp_path: Path) -> None:
+    simulator, server = served
+    query = UsageQuery.create("2026-11-01", "2026-11-21", bucket_width="1h")
+    first = export(client, query, tmp_path / "out", asked={"since": "20d"})
+    assert first.settled_until == "2026-11-20T14:07:30Z"
+    server.requests.clear()
+    later = UsageQuery.create("2026-11-01", "2026-11-20T22:00:00Z", bucket_width="1h")
+    again = export(client, later, tmp_path / "out", asked={"since": "20d"})
+    assert (again.files, again.kept, len(server.requests)) == (3, 2, 1)
+
+
+def test_a_folder_belongs_to_one_export(client: Any, tmp_path: Path) -> None:
+    export(client, HOURS, tmp_path / "out")
+    other: list[tuple[Query, str]] = [
+        (CostQuery.create(START, END), "parquet"),
+        (HOURS, "csv"),
+        (UsageQuery.create(START, END, bucket_width="1h"), "parquet"),
+    ]
+    for query, file_format in other:
+        with pytest.raises(InvalidQuery, match="holds another export"):
+            export(client, query, tmp_path / "out", file_format)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("do not touch")
+    with pytest.raises(InvalidQuery, match="is not empty and holds no export"):
+        export(client, HOURS, tmp_path / "mine")
+    with pytest.raises(InvalidQuery, match="none of parquet, csv, ndjson"):
+        export(client, HOURS, tmp_path / "new", "xlsx")
+    assert isinstance(export(client, HOURS, tmp_path / "out"), Exported)
+
+
+def test_a_killed_export_loses_and_doubles_nothing(served: Any, tmp_path: Path) -> None:
+    simulator, server = served
+    simulator.latency_ms = 40.0
+    kills = kill_until_done(server.url, tmp_path, kills=6, seed=1)
+    assert kills.killed == 6
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_spreadsheets_get_no_formulas() -> None:
+    query = CostQuery.create("2025-08-01", "2025-08-02", group_by="description")
+    body = json.loads((Path(__file__).parent / "samples" / "cost_docs.json").read_text())
+    line = body["data"][0]["results"][0]
+    for text, safe in (
+        ('=HYPERLINK("http://x")', '\'=HYPERLINK("http://x")'),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@x", "'@x"),
+        ("\tx", "'\tx"),
+        ("Opus - Input", "Opus - Input"),
+    ):
+        body["data"][0]["results"] = [{**line, "description": text, "amount": "-5"}]
+        page = decode(query, json.dumps(body).encode())
+        for excel_safe, expected in ((True, safe), (False, text)):
+            out = io.StringIO()
+            sink = CsvSink(query, out, excel_safe)
+            sink.add(page)
+            (row,) = csv.DictReader(io.StringIO(out.getvalue()))
+            assert row["description"] == expected
+            assert Decimal(row["amount_cents"]) == -5, "numbers stay numbers"
