@@ -61,4 +61,5 @@ def _export(url: str, out: Path) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "anthropic_usage", *QUESTION, "--out", str(out)],
         env={"ANTHROPIC_BASE_URL": url, "ANTHROPIC_ADMIN_API_KEY": Simulator.DEMO_KEY},
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )

@@ -51,7 +51,7 @@ def test_what_fails_goes_on_where_it_was(
 ) -> None:
     simulator, server = served
     export(client, HOURS, tmp_path / "whole", file_format)
-    for fault in ("missing-bucket#6", "not-json#4"):
+    for fault in ("missing-bucket#6", "not-json#2"):
         simulator.faults = [fault]
         with pytest.raises(IncompleteReport):
             export(client, HOURS, tmp_path / "broken", file_format)
@@ -75,7 +75,7 @@ def test_money_is_exact_in_files(client: Any, served: Any, tmp_path: Path) -> No
 
 
 def test_what_could_still_change_is_read_again(client: Any, served: Any, tmp_path: Path) -> None:
-    simulator, server = served
+    server = served[1]
     query = UsageQuery.create("2026-11-01", "2026-11-21", bucket_width="1h")
     first = export(client, query, tmp_path / "out", asked={"since": "20d"})
     assert first.settled_until == "2026-11-20T14:07:30Z"
