@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PINS := scripts/requirements.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint lint-spec regen contract contract-diff record soak bench pins clean
+.PHONY: help demo test lint lint-spec regen contract contract-diff record soak bench audit pins clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -60,6 +60,14 @@ soak: $(VENV)/.dev ## ten thousand requests with faults, fifty killed exports
 
 bench: $(VENV)/.dev ## compare with the peers and print ratios
 	@$(BIN)/python scripts/bench.py
+
+audit: $(BIN)/python ## known holes in what is pinned, where the advisories can be reached
+	@$(PYTHON) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@if $(VENV)/audit/bin/pip-audit --requirement $(PINS) --no-deps --disable-pip --progress-spinner off >$(VENV)/audit.log 2>&1; \
+	  then cat $(VENV)/audit.log; \
+	  elif grep -qE 'Found [0-9]+ known' $(VENV)/audit.log; then cat $(VENV)/audit.log; exit 1; \
+	  else echo "audit: skipped, the advisories cannot be reached from here"; fi
 
 pins: $(BIN)/python ## resolve scripts/requirements.in into name==version lines
 	@$(PIP) uv

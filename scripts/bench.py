@@ -34,6 +34,8 @@ NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
 END = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 HOURLY = ["model", "workspace_id", "api_key_id", "service_tier", "context_window"]
 LATENCY_MS = 150.0
+LARGEST_UNTIL = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+"""The organisation's 90 days with the largest pages end here; memory follows the largest page."""
 
 PEERS = (
     "cookbook, as written",
@@ -47,14 +49,14 @@ FLOOR = "orjson.loads alone"
 console = Console(width=110)
 
 
-def case(days: int, width: str, latency_ms: float) -> dict[str, Any]:
+def case(days: int, width: str, latency_ms: float, end: dt.datetime = END) -> dict[str, Any]:
     """Return the questions of one size."""
     most, as_written = (168, 24) if width == "1h" else (1440, 60)
     return {
         "days": days,
         "width": width,
-        "start": (END - dt.timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "end": END.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "start": (end - dt.timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "end": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "group_by": HOURLY,
         "most": most,
         "as_written": as_written,
@@ -116,10 +118,9 @@ def warm(
             group_by=question["group_by"],
         )
         for count, part in enumerate(report.parts(), 1):
-            body = bytes(part.body)
-            (pages / f"{count:04}.json").write_bytes(body)
-            size += len(body)
-            rows += body.count(b'"output_tokens"')
+            (pages / f"{count:04}.json").write_bytes(part.body)
+            size += part.size
+            rows += part.body.count(b'"output_tokens"')
     if PEERS[0] in clients:
         measure(PEERS[0], question)
     return size, rows, count
@@ -182,7 +183,7 @@ def targets(results: dict[str, dict[str, Any]], other: dict[str, Any], pages: in
         ("times as fast as the cookbook that keeps all", _ratio(results, PEERS[2]), ">=", 7),
         ("times the time of orjson.loads alone", 1 / _ratio(results, FLOOR), "<=", 1.6),
         ("MiB at the peak", ours["peak_mib"], "<", 300),
-        ("peak for 365 days over that for 90", ours["peak_mib"] / other["peak_mib"], "<=", 1.1),
+        ("peak of 365 days over its 90 largest", ours["peak_mib"] / other["peak_mib"], "<=", 1.1),
         ("requests over pages", ours["requests"] / pages, "<=", 1),
     ]
     kept = True
@@ -241,8 +242,12 @@ def main() -> int:
     if options.quick:
         return 0
     growth({days: results[OURS[1]] for days, results in hourly.items()})
+    sim = Simulator(seed=7, size=7.0, days=400, now=NOW)
+    with sim.serve() as server:
+        console.print("and the 90 days with the largest pages:\n")
+        largest = run(sim, server, case(90, "1h", LATENCY_MS, LARGEST_UNTIL), OURS[1:2])
     pages = -(-365 * 24 // 168)
-    return 0 if targets(hourly[365], hourly[90][OURS[1]], pages) else 1
+    return 0 if targets(hourly[365], largest[OURS[1]], pages) else 1
 
 
 if __name__ == "__main__":

@@ -8,17 +8,27 @@ import hashlib
 import io
 import json
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from anthropic_usage import IncompleteReport, InvalidQuery, Retry, UsageClient
+from anthropic_usage import (
+    AnthropicUsageError,
+    IncompleteReport,
+    InvalidQuery,
+    Retry,
+    UsageClient,
+)
 from anthropic_usage.export import Exported, export
 from anthropic_usage.query import CostQuery, Query, UsageQuery
 from anthropic_usage.simulator import Server, Simulator
+from anthropic_usage.sinks.columns import ParquetSink
 from anthropic_usage.sinks.delimited import CsvSink
 from anthropic_usage.wire import decode
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from killing import kill_until_done
 
 START, END = dt.datetime(2026, 9, 10, tzinfo=dt.UTC), dt.datetime(2026, 11, 3, tzinfo=dt.UTC)
@@ -110,6 +120,33 @@ def test_a_killed_export_loses_and_doubles_nothing(served: Any, tmp_path: Path) 
     kills = kill_until_done(server.url, tmp_path, kills=6, seed=1)
     assert kills.killed == 6
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+DECIMALS = st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(amount=DECIMALS.filter(str.isascii))
+def test_any_decimal_string_survives_to_parquet_and_back(amount: str, tmp_path: Path) -> None:
+    """It comes back digit for digit; one that no decimal column can hold is one clear error."""
+    query = CostQuery.create("2025-08-01", "2025-08-02", group_by="description")
+    body = json.loads((Path(__file__).parent / "samples" / "cost_docs.json").read_text())
+    body["data"][0]["results"][0]["amount"] = amount
+    exact = Decimal(amount)
+    path = tmp_path / "amount.parquet"
+    fits = (Fraction(exact) * 10**18).denominator == 1 and abs(exact) < 10**18
+    try:
+        sink = ParquetSink(query, path)
+        sink.add(decode(query, json.dumps(body).encode()))
+        sink.finish()
+    except AnthropicUsageError:
+        sink.abort()
+        if fits:
+            raise
+        return
+    (row,) = pq.read_table(path).to_pylist()
+    assert row["amount_cents"] == exact
+    assert Fraction(row["amount_usd"]) == Fraction(exact) / 100
 
 
 def test_spreadsheets_get_no_formulas() -> None:

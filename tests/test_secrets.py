@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import pickle
+import ssl
 import traceback
 import warnings
 from pathlib import Path
@@ -197,3 +199,13 @@ def test_nothing_on_disk_holds_the_key(served: tuple[Simulator, Server], tmp_pat
         report.to_ndjson(tmp_path / "a.ndjson")
         report.to_parquet(tmp_path / "a.parquet")
     assert all(MARKER.encode() not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_tls_is_always_checked() -> None:
+    assert "verify" not in inspect.signature(UsageClient).parameters
+    client = UsageClient(KEY)
+    pools = [lane.client._transport._pool for lane in client._transport._lanes]
+    other = AsyncUsageClient(KEY)
+    pools.append(other._transport._client._transport._pool)
+    assert {pool._ssl_context.verify_mode for pool in pools} == {ssl.CERT_REQUIRED}
+    assert all(pool._ssl_context.check_hostname for pool in pools)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
-import mmap
 import random
 import time
 import warnings
@@ -82,8 +81,8 @@ class Part:
     """A page of a report, proven to follow on what came before it in its window."""
 
     page: Page
-    body: bytes | mmap.mmap = attrs.field(repr=False)
-    """The JSON as the API sent it; large ones in mapped memory, which `bytes()` reads."""
+    body: bytes = attrs.field(repr=False)
+    """The JSON as the API sent it."""
     begins: dt.datetime
     ends: dt.datetime
     """The page covers [begins, ends)."""
@@ -102,7 +101,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes | mmap.mmap
+    body: bytes
 
 
 @attrs.frozen

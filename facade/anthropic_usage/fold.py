@@ -18,6 +18,19 @@ from .wire import CostPage, Page, UsagePage, claude_code_row, in_utc, usage_resu
 
 __all__ = ["Fold"]
 
+_USAGE_MEASURES: Final = tuple(
+    operator.attrgetter(path)
+    for path in (
+        "uncached_input_tokens",
+        "cache_creation.ephemeral_5m_input_tokens",
+        "cache_creation.ephemeral_1h_input_tokens",
+        "cache_read_input_tokens",
+        "output_tokens",
+        "server_tool_use.web_search_requests",
+    )
+)
+"""In the order of `UsageRow.MEASURES`."""
+
 _CODE_MEASURES: Final = operator.attrgetter(*ClaudeCodeRow.MEASURES)
 
 _Key = tuple[dt.datetime | None, Any]
@@ -69,7 +82,16 @@ class Fold:
         groups, key_of = self.groups, self._key
         for bucket in page.data:
             begin = self._begin(bucket.starting_at)
-            for result in usage_results(bucket):
+            results = usage_results(bucket)
+            if not results:
+                continue
+            if not self._static:
+                # The whole bucket is one group: columns add up faster than rows.
+                sums = groups.setdefault((begin, None), [0, 0, 0, 0, 0, 0])
+                for place, measure in enumerate(_USAGE_MEASURES):
+                    sums[place] += sum(map(measure, results))
+                continue
+            for result in results:
                 key = (begin, key_of(result))
                 sums = groups.get(key)
                 if sums is None:

@@ -63,6 +63,15 @@ def dollars(cents: Decimal) -> Decimal:
     return _EXACT.scaleb(cents, -2)
 
 
+def fixed(amount: Decimal, places: int) -> Decimal:
+    """Return the amount written with `places` digits behind the point; raises ValueError if it has
+    more."""
+    try:
+        return amount.quantize(Decimal(1).scaleb(-places), context=_EXACT)
+    except decimal.Inexact:
+        raise ValueError(f"{plain(amount)[:40]} has more than {places} decimal places") from None
+
+
 def plain(amount: Decimal) -> str:
     """Write an amount in plain digits, without an exponent or trailing zeros: "94.662"."""
     text = format(amount, "f")

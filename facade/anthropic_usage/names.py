@@ -152,7 +152,7 @@ def _read(
     reply = yield from exchange(request, retry, clock)
     assert isinstance(reply, Reply)  # noqa: S101
     try:
-        return parse(json.loads(bytes(reply.body)))
+        return parse(json.loads(reply.body))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise IncompleteReport(
             f"the answer to {what} is not of the documented shape: {type(error).__name__} {error}"

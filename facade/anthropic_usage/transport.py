@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import importlib.metadata
 import ipaddress
-import mmap
 import os
 import socket
 import threading
@@ -43,8 +42,6 @@ _GZIP_OR_ZLIB: Final = 47
 _PATIENCE: Final = 1.0
 """Seconds to wait for a thread whose request was broken off; a daemon, it ends by itself later."""
 
-_LARGE: Final = 2**20
-_PIECE: Final = 2**20
 _MOST_DEFLATED: Final = 1032
 """No deflate stream shrinks by more than this (zlib's technical notes)."""
 
@@ -201,9 +198,9 @@ class Transport:
         left: threading.Event,
         threads: list[threading.Thread],
     ) -> None:
-        """Have twice as many windows under way as requests, so that a request always finds one."""
+        """Have two windows more under way than requests, so that a request always finds one."""
         failed = any(slot.error is not None for slot in backlog.slots)
-        while not failed and len(backlog.slots) < 2 * self.settings.concurrency:
+        while not failed and len(backlog.slots) < self.settings.concurrency + 2:
             flow = next(waiting, None)
             if flow is None:
                 return
@@ -358,7 +355,7 @@ class AsyncTransport:
         self, waiting: Iterator[Flow], backlog: Backlog, tasks: set[asyncio.Task[None]]
     ) -> None:
         failed = any(slot.error is not None for slot in backlog.slots)
-        while not failed and len(backlog.slots) < 2 * self.settings.concurrency:
+        while not failed and len(backlog.slots) < self.settings.concurrency + 2:
             flow = next(waiting, None)
             if flow is None:
                 return
@@ -467,9 +464,9 @@ class _Packed:
 
     def unpack(self) -> Reply:
         """Inflate the body; raises zlib.error if it is damaged."""
-        body: bytes | mmap.mmap = b"".join(self.chunks)
+        body = b"".join(self.chunks)
         if self.headers.get("content-encoding", "identity").lower() in ("gzip", "deflate"):
-            body = _inflate(bytes(body))
+            body = _inflate(body)
         return Reply(self.status, self.headers, body)
 
 
@@ -477,28 +474,15 @@ def _accepted(packed: _Packed | Failure | None) -> bool:
     return isinstance(packed, _Packed) and packed.status == 200
 
 
-def _inflate(packed: bytes) -> bytes | mmap.mmap:
-    """Inflate an answer; a large one into pages of its own.
+def _inflate(packed: bytes) -> bytes:
+    """Inflate an answer in one go, into a buffer of the right size: a gzip stream ends with it.
 
-    What is large and short-lived leaves a heap in pieces, and memory would grow with the length of
-    a report; mapped pages go back whole. A gzip stream ends with its length.
+    In pieces it would have to win the interpreter back from the consumer after each of them.
     """
     length = int.from_bytes(packed[-4:], "little")
-    if not _LARGE <= length <= _MOST_DEFLATED * len(packed):
-        return zlib.decompress(packed, _GZIP_OR_ZLIB)
-    body = mmap.mmap(-1, length)
-    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-    position = 0
-    piece = inflater.decompress(packed, _PIECE)
-    while piece:
-        if position + len(piece) > length:
-            raise zlib.error("the answer is longer than it says")
-        body[position : position + len(piece)] = piece
-        position += len(piece)
-        piece = inflater.decompress(inflater.unconsumed_tail, _PIECE)
-    if position != length or not inflater.eof:
-        raise zlib.error("the answer is shorter than it says")
-    return body
+    if not 0 < length <= _MOST_DEFLATED * len(packed):
+        length = zlib.DEF_BUF_SIZE
+    return zlib.decompress(packed, _GZIP_OR_ZLIB, length)
 
 
 def _unpacking_thread() -> ThreadPoolExecutor:

@@ -8,7 +8,6 @@ the place.
 from __future__ import annotations
 
 import datetime as dt
-import mmap
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any, Final
@@ -190,7 +189,7 @@ _NAMED_TOOLS: Final = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_e
 _NO_ACTIONS: Final = ToolAction(0, 0)
 
 
-def decode(query: Query, body: bytes | mmap.mmap) -> Page:
+def decode(query: Query, body: bytes) -> Page:
     """Return the page that `body` holds; raises IncompleteReport for any other shape.
 
     The results of usage buckets are read, and refused, when they are asked for.
@@ -339,7 +338,7 @@ class ErrorBody(msgspec.Struct):
     request_id: str | None = None
 
 
-def decode_error(body: bytes | mmap.mmap) -> ErrorBody:
+def decode_error(body: bytes) -> ErrorBody:
     """Return the error an answer holds; an empty one if it is none (a proxy's page, say)."""
     try:
         return msgspec.json.decode(body, type=ErrorBody)

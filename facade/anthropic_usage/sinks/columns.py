@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import operator
 import os
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AnthropicUsageError, MissingExtra
 from ..moments import microseconds
+from ..money import fixed
 from ..query import Query
 from ..rows import Row, UsageRow
 from ..wire import Page, UsagePage, rows, usage_results
@@ -100,6 +103,9 @@ class ParquetSink:
 
     def abort(self) -> None:
         """Remove what was staged."""
+        # The writer must be closed before its file, or it complains when it is collected.
+        with contextlib.suppress(OSError):
+            self._writer.close()
         self._staged.discard()
 
 
@@ -119,10 +125,10 @@ def batch(query: Query, page: Page, columns: pyarrow.Schema) -> pyarrow.RecordBa
         else:
             table: list[Row] = list(rows(query, page))
             arrays = [
-                pa.array([_cell(getattr(row, field.name)) for row in table], type=field.type)
+                pa.array([_cell(getattr(row, field.name), field.name) for row in table], field.type)
                 for field in columns
             ]
-    except (pa.ArrowInvalid, OverflowError) as error:
+    except (pa.ArrowInvalid, OverflowError, ValueError) as error:
         raise AnthropicUsageError(f"a value does not fit its Arrow column: {error}") from None
     return pa.record_batch(arrays, schema=columns)
 
@@ -198,15 +204,16 @@ def _type(name: str, query: Query) -> pyarrow.DataType:
     return types[kind]()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any, name: str) -> Any:
+    if isinstance(value, Decimal):
+        return fixed(value, CENTS_SCALE + (2 if _KINDS[name] == "dollars" else 0))
     if isinstance(value, tuple):
-        fields = (
-            "model",
-            "input_tokens",
-            "output_tokens",
-            "cache_read_tokens",
-            "cache_creation_tokens",
-            "estimated_cost_usd",
-        )
-        return [{name: getattr(use, name) for name in fields} for use in value]
+        counts = ("model", "input_tokens", "output_tokens", "cache_read_tokens")
+        return [
+            {
+                **{name: getattr(use, name) for name in (*counts, "cache_creation_tokens")},
+                "estimated_cost_usd": fixed(use.estimated_cost_usd, CENTS_SCALE + 2),
+            }
+            for use in value
+        ]
     return value
