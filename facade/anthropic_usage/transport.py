@@ -249,12 +249,16 @@ class Transport:
                     slot.sent()
                     lane = next(lane for lane in self._lanes if lane.user is None)
                     lane.user = left
-                packed = self._send(lane, step)
+                packed: _Packed | Failure | None = None
+                try:
+                    packed = self._send(lane, step)
+                finally:
+                    with self._turn:
+                        lane.user = None
+                        self._governor.end(_accepted(packed))
+                        slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
+                        self._turn.notify_all()
                 with self._turn:
-                    lane.user = None
-                    self._governor.end(_accepted(packed))
-                    slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
-                    self._turn.notify_all()
                     if not self._wait(left, lambda: 0.0 if slot.may_unpack() else None):
                         return
                 reply = self._unpack(packed)

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["clean", "count", "dollars", "moment", "percent"]
 
-_UNITS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+_UNITS = ("k", "M", "B", "T", "P")
 _CENT = Decimal("0.01")
 
 
@@ -16,12 +16,16 @@ def count(number: int) -> str:
     """Write 12,345 as it is and 12,345,678 as 12.3M: three digits, exact below 100,000."""
     if abs(number) < 100_000:
         return f"{number:,}"
-    for size, unit in _UNITS:
-        if abs(number) >= size:
-            scaled = number / size
-            digits = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
-            return f"{scaled:,.{digits}f}{unit}"
-    return str(number)
+    scaled = abs(number) / 1000
+    for unit in _UNITS[:-1]:
+        # 999.6M is 1.00B, not 1,000M.
+        if scaled < 999.5:
+            break
+        scaled /= 1000
+    else:
+        unit = _UNITS[-1]
+    digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+    return f"{'-' if number < 0 else ''}{scaled:,.{digits}f}{unit}"
 
 
 def dollars(amount: Decimal) -> str:

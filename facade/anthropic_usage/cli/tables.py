@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
+import attrs
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -41,8 +43,13 @@ _HEADINGS = {
     "terminal_type": "terminal",
     "is_remote": "remote",
 }
-_PIPED_WIDTH = 400
-"""Wide enough that nothing is cut where no terminal sets the width."""
+_RIGID = {"date", "from (UTC)", *PERIODS}
+_NO_LIMIT = 100_000
+"""The width where no terminal sets one: nothing is cut or broken in a pipe."""
+_NARROWEST = 12
+"""Narrower than this, a name says nothing."""
+_GAP = 3
+_TIGHT_GAP = 2
 
 _USAGE: list[tuple[str, Cell]] = [
     ("input", lambda row: human.count(row.uncached_input_tokens)),
@@ -57,6 +64,7 @@ _USAGE: list[tuple[str, Cell]] = [
     ("total tokens", lambda row: human.count(row.total_tokens)),
     ("searches", lambda row: human.count(row.web_search_requests)),
 ]
+_USAGE_GIVES_WAY = ("searches", "cache write", "cache read")
 _COST: list[tuple[str, Cell]] = [("amount", lambda row: human.dollars(row.amount_usd))]
 _TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 _CLAUDE_CODE: list[tuple[str, Cell]] = [
@@ -74,6 +82,7 @@ _CLAUDE_CODE: list[tuple[str, Cell]] = [
     ),
     ("est. cost", lambda row: human.dollars(row.estimated_cost_usd)),
 ]
+_CLAUDE_CODE_GIVES_WAY = ("tokens", "lines -", "PRs", "accepted", "commits")
 
 
 def print_table(
@@ -83,30 +92,123 @@ def print_table(
     by: tuple[str, ...] | None,
     out: IO[str],
     title: str | None = None,
-) -> None:
-    """Print rows and their totals; `by` is what they were folded by, None if they were not."""
+    names: Mapping[str, str] | None = None,
+) -> tuple[str, ...]:
+    """Print rows and their totals; `by` is what they were folded by, None if they were not.
+
+    `names` are shown instead of the ids they belong to. Returns the headings of the columns that
+    were left out because the terminal is too narrow for them; where there is none, nothing is.
+    """
     tty = out.isatty()
-    console = Console(
-        file=out, width=None if tty else _PIPED_WIDTH, highlight=False, soft_wrap=False
-    )
-    labels = _labels(query, by)
-    measures = _measures(query.row)
+    console = Console(file=out, width=None if tty else _NO_LIMIT, highlight=False)
+    columns = _columns(query, rows, totals, by, names or {})
+    shown, stacked = _fit(columns, console.width)
     table = Table(
-        box=box.SIMPLE_HEAD,
-        show_footer=bool(labels) and len(rows) > 1,
-        title=title,
-        title_justify="left",
-        title_style="bold",
+        box=box.SIMPLE,
+        show_edge=False,
+        show_footer=len(rows) > 1,
         pad_edge=False,
+        collapse_padding=stacked,
     )
-    for place, (heading, _) in enumerate(labels):
-        table.add_column(heading, "total" if place == 0 else "", overflow="fold")
-    for heading, cell in measures:
-        table.add_column(heading, cell(totals), justify="right", no_wrap=True)
-    for row in rows:
-        cells = [str(cell(row)) for _, cell in (*labels, *measures)]
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
+    for column in shown:
+        table.add_column(
+            column.heading.replace(" ", "\n") if stacked else column.heading,
+            column.total,
+            justify="right" if column.measure else "left",
+            no_wrap=column.rigid,
+            min_width=column.narrowest,
+            vertical="bottom" if column.measure else "top",
+            overflow="fold",
+        )
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(Text, cells))
+    # Numbers are never cut short: below this the terminal itself breaks the lines.
+    console.width = max(console.width, _width(shown, stacked, narrowest=True))
+    with console.capture() as capture:
+        if title:
+            console.print(Text(title, style="bold"))
+        console.print(table)
+    text = capture.get()
+    out.write(text if tty else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+    return tuple(column.heading for column in columns if column not in shown)
+
+
+@attrs.frozen(kw_only=True)
+class _Column:
+    """One column, every cell written out."""
+
+    heading: str
+    cells: Sequence[str]
+    total: str
+    measure: bool = False
+    rigid: bool = True
+    """Whether a cell must stay on one line: all but names and ids."""
+    dispensable: int | None = None
+    """The order in which columns give way on a narrow terminal; None for those that stay."""
+
+    def width(self, stacked: bool) -> int:
+        """Return how wide it is, with the heading's words side by side or one above the other."""
+        words = self.heading.split(" ") if stacked else [self.heading]
+        return max(cell_len(text) for text in (*words, *self.cells, self.total))
+
+    @property
+    def narrowest(self) -> int:
+        """How narrow it may get."""
+        width = self.width(stacked=True)
+        return width if self.rigid else min(width, _NARROWEST)
+
+
+def _columns(
+    query: Query,
+    rows: Sequence[Row],
+    totals: Row,
+    by: tuple[str, ...] | None,
+    names: Mapping[str, str],
+) -> list[_Column]:
+    labels = [
+        _Column(
+            heading=heading,
+            cells=[names.get(text, text) for text in map(str, map(cell, rows))],
+            total="" if place else "total",
+            rigid=heading in _RIGID,
+        )
+        for place, (heading, cell) in enumerate(_labels(query, by))
+    ]
+    measures, giving_way = _measures(query.row)
+    return labels + [
+        _Column(
+            heading=heading,
+            cells=[cell(row) for row in rows],
+            total=cell(totals),
+            measure=True,
+            dispensable=giving_way.index(heading) if heading in giving_way else None,
+        )
+        for heading, cell in measures
+    ]
+
+
+def _fit(columns: list[_Column], room: int) -> tuple[list[_Column], bool]:
+    """Return the columns that fit, and whether their headings are stacked.
+
+    First the headings' words go one above the other, then the least telling measures go, and only
+    then are names and ids broken over several lines.
+    """
+    if _width(columns, stacked=False) <= room:
+        return columns, False
+    shown = columns
+    while _width(shown, stacked=True) > room:
+        candidates = [column for column in shown if column.dispensable is not None]
+        if not candidates:
+            break
+        first = min(candidates, key=operator.attrgetter("dispensable"))
+        shown = [column for column in shown if column is not first]
+    return shown, True
+
+
+def _width(columns: list[_Column], stacked: bool, narrowest: bool = False) -> int:
+    gap = _TIGHT_GAP if stacked else _GAP
+    widths = (column.narrowest if narrowest else column.width(stacked) for column in columns)
+    return sum(widths) + gap * (len(columns) - 1)
 
 
 def _labels(query: Query, by: tuple[str, ...] | None) -> list[tuple[str, Cell]]:
@@ -123,7 +225,7 @@ def _labels(query: Query, by: tuple[str, ...] | None) -> list[tuple[str, Cell]]:
             labels.append((name, operator.attrgetter(name)))
         elif name == "starting_at":
             labels.append(_time(query))
-        elif name != "currency":
+        elif name != "currency" or by is not None:
             labels.append((_HEADINGS.get(name, name), _dimension(query, name)))
     return labels
 
@@ -147,13 +249,17 @@ def _dimension(query: Query, name: str) -> Cell:
     return cell
 
 
-def _measures(row: type[Row]) -> list[tuple[str, Cell]]:
+def _measures(row: type[Row]) -> tuple[list[tuple[str, Cell]], tuple[str, ...]]:
+    """Return the measures' columns, and which of them give way first."""
     if issubclass(row, UsageRow):
-        return _USAGE
-    return _COST if issubclass(row, CostRow) else _CLAUDE_CODE
+        return _USAGE, _USAGE_GIVES_WAY
+    return (_COST, ()) if issubclass(row, CostRow) else (_CLAUDE_CODE, _CLAUDE_CODE_GIVES_WAY)
 
 
 def _acceptance(row: ClaudeCodeRow) -> str:
+    others = row.other_tools.values()
     accepted: int = sum(getattr(row, f"{tool}_accepted") for tool in _TOOLS)
+    accepted += sum(yes for yes, _ in others)
     rejected: int = sum(getattr(row, f"{tool}_rejected") for tool in _TOOLS)
+    rejected += sum(no for _, no in others)
     return human.percent(accepted, accepted + rejected)

@@ -41,7 +41,7 @@ _ROUTES = {
         ("service_accounts", "service_accounts"),
     )
 }
-_CACHED_BYTES = 256 * 1024 * 1024
+_CACHED_BYTES = 2**30
 _GZIP_LEVEL = 1
 _LEAST_TO_COMPRESS = 512
 
