@@ -6,8 +6,11 @@ import csv
 import datetime as dt
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -98,6 +101,7 @@ def test_a_table_is_aligned_and_its_notes_are_beside_it(run: Run) -> None:
     heading, *lines = [line for line in done.stdout.splitlines() if line.strip()]
     words = "date api key workspace input cache write cache read output total tokens searches"
     assert heading.split() == words.split()
+    assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
     assert any("(default workspace)" in line for line in lines)
     assert any("(no key: Console)" in line for line in lines)
     assert any("wrkspc_" in line and "apikey_" in line for line in lines), "ids are whole in a pipe"
@@ -111,13 +115,48 @@ def test_claude_code_has_a_line_an_actor(run: Run, served: tuple[Simulator, Serv
     actors = {
         actor for (actor,) in served[0].ledger.claude_code(START.date(), END.date(), by=("actor",))
     }
-    assert {line.split()[0] for line in done.stdout.splitlines()[3:-3]} - {"total"} == actors
+    assert {line.split()[0] for line in done.stdout.splitlines()[2:-2]} == actors
 
 
-def test_nothing_used_is_said(run: Run) -> None:
-    done = run("usage", *SPAN, "--models", "claude-nobody-uses-this")
-    assert "a real zero" in done.stderr
+@pytest.mark.parametrize(("width", "read"), [("1d", "5 days"), ("1h", "120 hours")])
+def test_nothing_used_is_said(width: str, read: str, run: Run) -> None:
+    done = run("usage", *SPAN, "--models", "claude-nobody-uses-this", "--bucket-width", width)
+    assert f"a real zero, {read} read" in done.stderr
     assert done.returncode == 0
+
+
+def test_what_has_not_happened_is_no_zero(run: Run) -> None:
+    done = run("usage", "--since", "2027-01-01", "--until", "2027-02-01")
+    assert "not one day of it exists yet" in done.stderr
+    assert "real zero" not in done.stderr
+
+
+def test_holes_are_no_zero(run: Run, served: tuple[Simulator, Server]) -> None:
+    served[0].faults = ["missing-bucket"]
+    done = run("usage", *SPAN, "--models", "claude-nobody-uses-this", "--allow-gaps")
+    assert "which has holes" in done.stderr
+    assert "real zero" not in done.stderr
+
+
+@pytest.mark.parametrize("format_", ["json", "ndjson", "csv"])
+def test_the_order_can_be_turned_around(format_: str, run: Run) -> None:
+    def read(*args: str) -> list[dict[str, Any]]:
+        text = run("usage", *SPAN, *args, "--format", format_).stdout
+        if format_ == "csv":
+            return list(csv.DictReader(text.splitlines()))
+        if format_ == "ndjson":
+            return [json.loads(line) for line in text.splitlines()]
+        rows: list[dict[str, Any]] = json.loads(text)["rows"]
+        return rows
+
+    days = read("--group-by", "model")
+    newest = read("--group-by", "model", "--order", "desc")
+    assert newest == sorted(days, key=lambda row: row["starting_at"], reverse=True) != days
+    assert read("--group-by", "model", "--order", "asc") == days
+    models = read("--by", "model")
+    assert read("--by", "model", "--order", "desc") == models
+    assert read("--by", "model", "--order", "asc") == models[::-1]
+    assert read("--by", "day", "--order", "desc") == read("--by", "day")[::-1]
 
 
 def test_what_is_not_settled_is_said(run: Run) -> None:
@@ -140,6 +179,16 @@ def test_what_is_not_settled_is_said(run: Run) -> None:
         (("cost", "--since", "2026-11-20", "--until", "2026-11-21"), "has closed yet"),
         (("simulate", "--fault", "gremlins"), "gremlins"),
         (("usage", "--output", "/no/such/folder/x"), "/no/such/folder/x"),
+        (("usage", "--models", ""), "names nothing"),
+        (("usage", "--by", ","), "names nothing"),
+        (("cost", "--group-by", " "), "names nothing"),
+        (("usage", "--demo", "--base-url", "http://127.0.0.1:1"), "leave out --base-url"),
+        (("usage", "--timeout", "nan"), "nan"),
+        (("usage", "--timeout", "inf"), "--timeout"),
+        (("usage", "--anthropic-version", "2023-06-01\n"), "no version"),
+        (("usage", "--order", "up"), "asc"),
+        (("simulate", "--size", "nan"), "nan"),
+        (("simulate", "--days", "999999999"), "--days"),
     ],
 )
 def test_a_wrong_question_is_one_line_and_exit_2(
@@ -179,6 +228,51 @@ def test_output_goes_to_a_file(run: Run, tmp_path: Path) -> None:
     done = run("usage", *SPAN, "--csv", "-o", str(path))
     assert (done.returncode, done.stdout) == (0, "")
     assert path.read_text() == run("usage", *SPAN, "--csv").stdout
+    link = tmp_path / "link.csv"
+    link.symlink_to(path)
+    run("usage", *SPAN, "--csv", "--order", "desc", "-o", str(link))
+    assert link.is_symlink()
+    assert path.read_text() == run("usage", *SPAN, "--csv", "--order", "desc").stdout
+
+
+def test_output_to_stdout_can_be_said(run: Run) -> None:
+    assert run("usage", *SPAN, "--csv", "-o", "-").stdout == run("usage", *SPAN, "--csv").stdout
+    assert not Path("-").exists()
+
+
+def test_output_to_a_pipe_leaves_the_pipe_there(run: Run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+    done = run("usage", *SPAN, "--csv", "-o", str(pipe))
+    text, _ = reader.communicate(timeout=10)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert text == run("usage", *SPAN, "--csv").stdout
+    assert pipe.is_fifo()
+
+
+def test_an_interruption_is_quiet(served: tuple[Simulator, Server]) -> None:
+    served[0].latency_ms = 20_000
+    running = subprocess.Popen(
+        [sys.executable, "-m", "anthropic_usage", "usage", *SPAN],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "ANTHROPIC_BASE_URL": served[1].url,
+            "ANTHROPIC_ADMIN_API_KEY": Simulator.DEMO_KEY,
+        },
+    )
+    deadline = time.monotonic() + 20
+    while not served[1].requests and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert served[1].requests, "the command asked"
+    running.send_signal(signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=10)
+    assert running.returncode == 130
+    assert stdout == ""
+    assert stderr.strip() == "anthropic-usage: interrupted"
 
 
 def test_a_reader_that_leaves_is_no_error(served: tuple[Simulator, Server]) -> None:
@@ -240,8 +334,19 @@ def test_doctor(run: Run, served: tuple[Simulator, Server]) -> None:
     assert "FAILED  permission" in done.stdout
     assert "needs an Admin API key" in done.stdout
 
-    assert command("doctor", "--demo").returncode == 0
+    demo = command("doctor", "--demo")
+    assert demo.returncode == 0
+    assert "Admin API key from the simulator" in demo.stdout
     assert "FAILED  key" in command("doctor").stdout
+    nobody = command(
+        "doctor",
+        ANTHROPIC_BASE_URL="http://127.0.0.1:1",
+        ANTHROPIC_ADMIN_API_KEY=f"sk-ant-admin01-{MARKER}",
+    )
+    assert nobody.returncode == 1
+    assert MARKER not in nobody.stdout + nobody.stderr
+    assert nobody.stdout.count("could not be reached") == 1
+    assert "skipped usage report" in nobody.stdout
     nowhere = command(
         "doctor", ANTHROPIC_BASE_URL="https://x y", ANTHROPIC_ADMIN_API_KEY="sk-ant-admin01-x"
     )
@@ -254,6 +359,37 @@ def test_help_has_examples(name: str) -> None:
     assert done.returncode == 0
     assert "Example" in done.stdout
     assert f"anthropic-usage {name}".strip() in done.stdout
+
+
+def test_no_command_is_help() -> None:
+    done = command()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Examples:" in done.stderr
+    assert "anthropic-usage: " not in done.stderr
+
+
+def test_simulate_serves_until_it_is_interrupted() -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "anthropic_usage", "simulate", "--port", "0", "--size", "0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    match = re.search(r"http://127\.0\.0\.1:\d+", running.stderr.readline())
+    assert match
+    done = command(
+        "usage",
+        "--since",
+        "2d",
+        "--json",
+        ANTHROPIC_BASE_URL=match[0],
+        ANTHROPIC_ADMIN_API_KEY=Simulator.DEMO_KEY,
+    )
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=10)
+    assert json.loads(done.stdout)["complete"] is True
+    assert running.returncode == 0
 
 
 def test_the_version() -> None:
@@ -302,9 +438,11 @@ def test_moments_nobody_understands(since: str) -> None:
         (100_000, "100k"),
         (1_234_567, "1.23M"),
         (12_345_678, "12.3M"),
-        (999_600_000, "1,000M"),
+        (999_499_999, "999M"),
+        (999_600_000, "1.00B"),
         (-5_000_000, "-5.00M"),
-        (2_500_000_000, "2.50G"),
+        (2_500_000_000, "2.50B"),
+        (10**21, "1,000,000P"),
     ],
 )
 def test_counts_for_people(number: int, text: str) -> None:

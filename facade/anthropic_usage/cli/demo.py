@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from typing import Any
 
 import click
 
 from ..client import UsageClient
 from ..errors import InvalidQuery
 from ..moments import DAY, parse_moment, utc_now
+from ..report import Report
+from .human import clean
+from .options import Finite
+from .reading import note_left_out
 from .session import demo_server
 
 __all__ = ["demo", "simulate"]
 
+MOST_MS = 600_000
 NEXT = """\
 Next:
   anthropic-usage usage --demo --since 30d --by model      any command takes --demo
@@ -31,12 +37,10 @@ Examples:
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True)
 @click.option("--seed", type=int, default=7, show_default=True, help="Which organisation.")
+@click.option("--latency-ms", type=Finite(0, MOST_MS), default=0.0, show_default=True, metavar="MS")
+@click.option("--size", type=Finite(0, 100, min_open=True), default=1.0, show_default=True)
 @click.option(
-    "--latency-ms", type=click.FloatRange(0), default=0.0, show_default=True, metavar="MS"
-)
-@click.option("--size", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
-@click.option(
-    "--days", type=click.IntRange(1), default=400, show_default=True, help="Its age in days."
+    "--days", type=click.IntRange(1, 4000), default=400, show_default=True, help="Its age in days."
 )
 @click.option("--now", metavar="WHEN", help="Stop the clock at this moment, in RFC 3339.")
 @click.option(
@@ -99,20 +103,27 @@ def demo() -> None:
         demo_server(seed=7, now=_noon(today)) as (key, url),
         UsageClient(key, base_url=url) as client,
     ):
-        organization = client.organization()
-        click.echo(f"A week of {organization.name} (simulated), {week[0]:%d %b} to {_last(week)}\n")
+        organization = clean(client.organization().name)
+        click.echo(f"A week of {organization} (simulated), {week[0]:%d %b} to {_last(week)}")
+        workspaces = {workspace.id: clean(workspace.name) for workspace in client.workspaces()}
         usage = client.usage(*week, group_by=["model"]).collect()
-        title = "Tokens by model"
-        print_table(usage.query, usage.by("model"), usage.totals(), ("model",), sys.stdout, title)
-        cost = client.cost(*week, group_by=["workspace_id", "description"]).collect()
-        by_day = "Billed dollars by day"
-        print_table(cost.query, cost.by("day"), cost.totals(), ("day",), sys.stdout, by_day)
-        by = ("workspace_id",)
-        title = "Billed dollars by workspace"
-        print_table(cost.query, cost.by(*by), cost.totals(), by, sys.stdout, title)
+        cost = client.cost(*week, group_by=["workspace_id"]).collect()
         code = client.claude_code(*week).collect()
-        title = "Claude Code by actor"
-        print_table(code.query, code.by("actor"), code.totals(), ("actor",), sys.stdout, title)
+        shown: list[tuple[Report[Any], str, str]] = [
+            (usage, "model", "Tokens by model"),
+            (cost, "day", "Billed dollars by day"),
+            (cost, "workspace_id", "Billed dollars by workspace"),
+            (code, "actor", "Claude Code by actor; its cost is an estimate of a part of the bill"),
+        ]
+        left_out: dict[str, None] = {}
+        for report, by, title in shown:
+            click.echo()
+            rows, totals = report.by(by), report.totals()
+            left_out |= dict.fromkeys(
+                print_table(report.query, rows, totals, (by,), sys.stdout, title, workspaces)
+            )
+    click.echo()
+    note_left_out(left_out)
     click.echo(NEXT)
 
 

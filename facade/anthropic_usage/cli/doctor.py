@@ -6,9 +6,10 @@ import contextlib
 import datetime as dt
 import importlib.metadata
 import json
+import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import attrs
@@ -18,6 +19,7 @@ from ..client import UsageClient
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..flow import Part, Retry
 from ..moments import DAY, utc_now
+from .human import clean
 from .options import connection_options
 from .session import Connection
 
@@ -54,7 +56,7 @@ def doctor(connection: Connection, as_json: bool) -> None:
     for finding in _findings(connection):
         findings.append(finding)
         if not as_json:
-            click.echo(f"{finding.mark:8}{finding.what:20}{finding.says}")
+            click.echo(f"{_coloured(finding)}{finding.what:20}{clean(finding.says)}")
     if as_json:
         lines = [{"check": f.what, "ok": f.ok, "says": f.says} for f in findings]
         json.dump(
@@ -63,6 +65,13 @@ def doctor(connection: Connection, as_json: bool) -> None:
         sys.stdout.write("\n")
     if any(finding.ok is False for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def _coloured(finding: Finding) -> str:
+    text = f"{finding.mark:8}"
+    if os.environ.get("NO_COLOR"):
+        return text
+    return click.style(text, fg={True: "green", False: "red", None: "yellow"}[finding.ok])
 
 
 def _findings(connection: Connection) -> Iterator[Finding]:
@@ -82,10 +91,9 @@ def _findings(connection: Connection) -> Iterator[Finding]:
             yield Finding("key", False, str(error))
             return
         settings = client.settings
-        yield Finding(
-            "key", True, f"{settings.credentials.kind} from {settings.credentials.source}"
-        )
-        yield from _reach(client, settings.base_url)
+        source = "the simulator" if connection.demo else settings.credentials.source
+        yield Finding("key", True, f"{settings.credentials.kind} from {source}")
+        reached = yield from _reach(client, settings.base_url)
         today = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
         yesterday = today - DAY
         reports: dict[str, Callable[[], Any]] = {
@@ -94,11 +102,12 @@ def _findings(connection: Connection) -> Iterator[Finding]:
             "claude code report": lambda: client.claude_code(yesterday, today),
         }
         for name, ask in reports.items():
-            yield _report(name, ask)
+            yield _report(name, ask) if reached else Finding(name, None, "the API was not reached")
         yield _clock(clocks)
 
 
-def _reach(client: UsageClient, url: str) -> Iterator[Finding]:
+def _reach(client: UsageClient, url: str) -> Generator[Finding, None, bool]:
+    """Look up the organization; returns whether anybody answered."""
     try:
         organization = client.organization()
     except ApiError as error:
@@ -106,9 +115,11 @@ def _reach(client: UsageClient, url: str) -> Iterator[Finding]:
         yield Finding("permission", False, str(error))
     except AnthropicUsageError as error:
         yield Finding("reach", False, f"{error}; check the network, a proxy, ANTHROPIC_BASE_URL")
+        return False
     else:
         yield Finding("reach", True, url)
         yield Finding("permission", True, f"reads the organization {organization.name!r}")
+    return True
 
 
 def _report(name: str, ask: Callable[[], Any]) -> Finding:

@@ -16,16 +16,12 @@ def count(number: int) -> str:
     """Write 12,345 as it is and 12,345,678 as 12.3M: three digits, exact below 100,000."""
     if abs(number) < 100_000:
         return f"{number:,}"
-    scaled = abs(number) / 1000
-    for unit in _UNITS[:-1]:
-        # 999.6M is 1.00B, not 1,000M.
-        if scaled < 999.5:
-            break
-        scaled /= 1000
-    else:
-        unit = _UNITS[-1]
+    scaled, power = abs(number) / 1000, 0
+    # 999.6M is 1.00B, not 1,000M.
+    while scaled >= 999.5 and power < len(_UNITS) - 1:
+        scaled, power = scaled / 1000, power + 1
     digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
-    return f"{'-' if number < 0 else ''}{scaled:,.{digits}f}{unit}"
+    return f"{'-' if number < 0 else ''}{scaled:,.{digits}f}{_UNITS[power]}"
 
 
 def dollars(amount: Decimal) -> str:

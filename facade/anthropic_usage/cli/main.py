@@ -69,6 +69,9 @@ def main(args: list[str] | None = None) -> int:
         return _fail("interrupted", 130)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "anthropic-usage"
         return _fail(f"{error.format_message()} (see {command} --help)", 2)

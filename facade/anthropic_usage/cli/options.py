@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,16 +16,19 @@ from .session import Connection
 from .when import FORMS
 
 __all__ = [
+    "Finite",
     "Printing",
     "comma_separated",
     "connection_options",
     "filter_options",
+    "given",
     "output_options",
     "range_options",
 ]
 
 Command = Callable[..., Any]
 
+MOST_SECONDS = 86_400
 FORMATS = ("table", "json", "csv", "ndjson")
 
 
@@ -33,13 +38,40 @@ class Printing:
 
     format: str
     output: str | None
+    """A path; None is stdout."""
     excel_safe: bool
+    order: str | None
+    """`asc` or `desc`; None is as a report comes: oldest or largest first."""
 
 
 def comma_separated(values: tuple[str, ...]) -> tuple[str, ...]:
     """Return `a,b` and `c` given one after the other as a, b, c, each once."""
     items = (item.strip() for value in values for item in value.split(","))
     return tuple(dict.fromkeys(item for item in items if item))
+
+
+def given(context: click.Context, option: click.Parameter, values: Any) -> Any:
+    """Refuse an option without a value in it, such as an unset variable: it would not filter."""
+    for value in values:
+        if not comma_separated((value,)):
+            raise click.BadParameter(f"{value!r} names nothing; leave the option out instead")
+    return values
+
+
+class Finite(click.FloatRange):
+    """A float in a range, and neither nan nor infinite."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
+
+
+def _version(context: click.Context, option: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+        raise click.BadParameter(f"{value!r} is no version of the API; give one like 2023-06-01")
+    return value
 
 
 def range_options(command: Command) -> Command:
@@ -66,6 +98,7 @@ def filter_options(command: Command) -> Command:
             name,
             multiple=True,
             metavar="A,B",
+            callback=given,
             help=f"Only these{values}; repeat or separate by commas.",
         )(command)
     return command
@@ -75,11 +108,24 @@ def output_options(command: Command) -> Command:
     """Add the output format and where it goes; the command gets a `printing`."""
 
     @functools.wraps(command)
-    def wrapped(format_: str, output: str | None, excel_safe: bool, **options: Any) -> Any:
-        printing = Printing(format=format_, output=output, excel_safe=excel_safe)
+    def wrapped(
+        format_: str, output: str | None, excel_safe: bool, order: str | None, **options: Any
+    ) -> Any:
+        printing = Printing(
+            format=format_,
+            output=None if output == "-" else output,
+            excel_safe=excel_safe,
+            order=order,
+        )
         return command(printing=printing, **options)
 
     options = [
+        click.option(
+            "--order",
+            type=click.Choice(("asc", "desc")),
+            help="Oldest or newest first; where --by names no period, smallest or largest."
+            "  [default: oldest; largest]",
+        ),
         click.option(
             "--format",
             "format_",
@@ -94,8 +140,8 @@ def output_options(command: Command) -> Command:
         click.option(
             "--output",
             "-o",
-            type=click.Path(dir_okay=False, writable=True),
-            help="Write to this file, which appears when it is whole.",
+            type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+            help="Write to this file, which appears when it is whole; - is stdout.",
         ),
         click.option(
             "--excel-safe/--no-excel-safe",
@@ -129,11 +175,16 @@ def connection_options(command: Command) -> Command:
             "--base-url", metavar="URL", help="Where the API is; else ANTHROPIC_BASE_URL."
         ),
         click.option(
-            "--anthropic-version", default="2023-06-01", show_default=True, metavar="DATE"
+            "--anthropic-version",
+            default="2023-06-01",
+            show_default=True,
+            metavar="DATE",
+            callback=_version,
+            help="The version of the API to ask for.",
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(0, min_open=True),
+            type=Finite(0, MOST_SECONDS, min_open=True),
             default=60.0,
             show_default=True,
             metavar="SECONDS",
@@ -148,7 +199,7 @@ def connection_options(command: Command) -> Command:
         ),
         click.option(
             "--max-in-flight-mb",
-            type=click.FloatRange(0, min_open=True),
+            type=Finite(0, min_open=True),
             default=64.0,
             show_default=True,
             help="How many megabytes of answers may wait to be read.",

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import operator
 import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import IO, Any, cast
 
 import click
 
 from ..errors import IncompleteReportWarning, InvalidQuery
 from ..fold import Fold
-from ..moments import rfc3339, utc_now
+from ..moments import DAY, rfc3339, utc_now
 from ..query import (
     COST_DESCRIPTION_DIMENSIONS,
     PERIODS,
@@ -35,10 +37,11 @@ from .options import (
     comma_separated,
     connection_options,
     filter_options,
+    given,
     output_options,
     range_options,
 )
-from .session import Connection, note
+from .session import Connection, Meter, note
 from .when import resolve
 
 __all__ = [
@@ -49,21 +52,26 @@ __all__ = [
     "gaps_option",
     "group_by_option",
     "limit_option",
+    "note_left_out",
     "usage",
     "usage_query",
     "width_option",
 ]
 
+_UNITS = {DAY: "day", DAY / 24: "hour", DAY / 1440: "minute"}
+
 by_option = click.option(
     "--by",
     multiple=True,
     metavar="DIM,DIM",
+    callback=given,
     help="Sum the rows up by these: any dimension, and day, week, month. Asks for what it needs.",
 )
 group_by_option = click.option(
     "--group-by",
     multiple=True,
     metavar="DIM,DIM",
+    callback=given,
     help="Split each bucket by these dimensions; repeat or separate by commas.",
 )
 width_option = click.option(
@@ -236,15 +244,18 @@ def _run(
         report = client.report(query)
         meter.start(query)
         with _spool(printing.output) as out:
-            if by is None and printing.format in ("csv", "ndjson"):
+            as_it_comes = by is None and printing.order != "desc"
+            if as_it_comes and printing.format in ("csv", "ndjson"):
                 _stream(report, printing, out)
                 meter.stop()
                 return
             rows, totals = _read(report, by)
             meter.stop()
-            _print(report, rows, totals, by, printing, out, complete=not gaps)
+            rows = _ordered(rows, by, printing.order)
+            left_out = _print(report, rows, totals, by, printing, out, complete=not gaps)
         if printing.format == "table":
-            _notes(report, len(rows))
+            _notes(report, len(rows), meter, complete=not gaps)
+            note_left_out(left_out)
 
 
 def _stream(report: Report[Any], printing: Printing, out: IO[str]) -> None:
@@ -270,6 +281,16 @@ def _read(report: Report[Any], by: tuple[str, ...] | None) -> tuple[list[Row], R
     return groups.rows(), everything.rows()[0]
 
 
+def _ordered(rows: list[Row], by: tuple[str, ...] | None, order: str | None) -> list[Row]:
+    """Turn the rows around if that is asked for; what is of one time keeps its order."""
+    timed = by is None or {"starting_at", "date", *PERIODS}.intersection(by)
+    if not timed:
+        return rows[::-1] if order == "asc" else rows
+    if order != "desc" or not rows:
+        return rows
+    return sorted(rows, key=operator.attrgetter(rows[0].TIME[0]), reverse=True)
+
+
 def _print(
     report: Report[Any],
     rows: list[Row],
@@ -278,14 +299,15 @@ def _print(
     printing: Printing,
     out: IO[str],
     complete: bool,
-) -> None:
+) -> tuple[str, ...]:
+    """Print a report; returns the headings of what a table had no room for."""
     query = report.query
     columns = query.columns() if by is None else _group_columns(query, by)
     if printing.format == "table":
         from .tables import print_table
 
-        print_table(query, rows, totals, by, out)
-    elif printing.format == "csv":
+        return print_table(query, rows, totals, by, out)
+    if printing.format == "csv":
         write_csv(rows, columns, out, printing.excel_safe)
     elif printing.format == "ndjson":
         for row in rows:
@@ -300,6 +322,7 @@ def _print(
         }
         json.dump(document, out, indent=2, ensure_ascii=False)
         out.write("\n")
+    return ()
 
 
 def _group_columns(query: Query, by: tuple[str, ...]) -> tuple[str, ...]:
@@ -312,25 +335,42 @@ def _group_columns(query: Query, by: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(columns))
 
 
-def _notes(report: Report[Any], rows: int) -> None:
+def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None:
     """Say what the table does not."""
     query = report.query
     span = f"{rfc3339(query.starting_at)} to {rfc3339(query.ending_at)}"
-    pages = f"{report.pages} page{'' if report.pages == 1 else 's'}"
-    if not rows:
-        note(f"nothing was used from {span}: a real zero, all {pages} of it read")
+    reached = meter.reached or query.starting_at
+    buckets = (reached - query.starting_at) // query.width
+    unit = _UNITS[query.width]
+    if rows:
+        note(f"{span}, {_several(rows, 'row')} from {_several(report.pages or 0, 'page')}")
+    elif not buckets:
+        note(f"no usage from {span}: not one {unit} of it exists yet")
+    elif not complete:
+        note(f"no usage from {span} in what the API sent, which has holes")
     else:
-        note(f"{span}, {rows} row{'' if rows == 1 else 's'} from {pages}")
+        note(f"no usage from {span}: a real zero, {_several(buckets, unit)} read")
     if report.settled_until is not None and report.settled_until < query.ending_at:
         note(f"settled until {rfc3339(report.settled_until)}; what is later can still grow")
+
+
+def note_left_out(headings: Iterable[str]) -> None:
+    """Say which columns a terminal was too narrow for."""
+    if headings:
+        note(f"no room for {', '.join(headings)}: a wider terminal or a pipe shows it all")
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 @contextlib.contextmanager
 def _spool(output: str | None) -> Iterator[IO[str]]:
     """Collect text aside; it reaches the file or stdout only if nothing went wrong."""
-    if output is not None:
+    path = None if output is None else Path(output).resolve()
+    if path is not None and (path.is_file() or not path.exists()):
         try:
-            staged = Staged(output)
+            staged = Staged(path)
         except OSError as error:
             raise InvalidQuery(f"cannot write {output}: {error.strerror}") from None
         with staged:
@@ -341,23 +381,29 @@ def _spool(output: str | None) -> Iterator[IO[str]]:
     with tempfile.SpooledTemporaryFile(
         max_size=2**24, mode="w+", encoding="utf-8", newline=""
     ) as spool:
-        yield cast("IO[str]", _Spool(spool))
+        yield cast("IO[str]", _Spool(spool, tty=path is None and sys.stdout.isatty()))
         spool.seek(0)
-        shutil.copyfileobj(spool, sys.stdout)
-        sys.stdout.flush()
+        if path is None:
+            shutil.copyfileobj(spool, sys.stdout)
+            sys.stdout.flush()
+        else:
+            # A device or a pipe is written to; a file put in its place would not be it.
+            with path.open("w", encoding="utf-8", newline="") as target:
+                shutil.copyfileobj(spool, target)
 
 
 class _Spool:
     """A spooled file that says whether what it will be copied to is a terminal."""
 
-    def __init__(self, spool: Any) -> None:
+    def __init__(self, spool: Any, tty: bool) -> None:
         self._spool = spool
+        self._tty = tty
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._spool, name)
 
     def isatty(self) -> bool:
-        return sys.stdout.isatty()
+        return self._tty
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import attrs
 import click
 
 from ..client import UsageClient
+from ..errors import InvalidQuery
 from ..flow import Part, Retry, Wait
 from ..query import Query
 from ..transport import Listener
@@ -18,7 +20,7 @@ from ..transport import Listener
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["Connection", "demo_server", "note"]
+__all__ = ["Connection", "Meter", "demo_server", "note"]
 
 _WORTH_SAYING = 10.0
 """Waits longer than this many seconds are said even where no progress bar runs."""
@@ -41,6 +43,8 @@ class Connection:
         self, listener: Listener | None = None, retry: Retry | None = None
     ) -> Iterator[UsageClient]:
         """Open a client, on the simulator if it is a demonstration."""
+        if self.demo and self.base_url is not None:
+            raise InvalidQuery("--demo asks the built-in simulator: leave out --base-url")
         with contextlib.ExitStack() as stack:
             key, url = None, self.base_url
             if self.demo:
@@ -59,22 +63,24 @@ class Connection:
             )
 
     @contextlib.contextmanager
-    def meter(self) -> Iterator[_Meter]:
+    def meter(self) -> Iterator[Meter]:
         """Show how far a report is read, on a terminal only."""
-        meter = _Meter(show=self.progress and sys.stderr.isatty())
+        meter = Meter(show=self.progress and sys.stderr.isatty())
         try:
             yield meter
         finally:
             meter.stop()
 
 
-class _Meter:
+class Meter:
     """Listens to a client: a bar on a terminal, a line for long waits elsewhere."""
 
     def __init__(self, show: bool) -> None:
         self._show = show
         self._query: Query | None = None
         self._bar: tuple[Progress, TaskID] | None = None
+        self.reached: dt.datetime | None = None
+        """Up to where the report was read."""
 
     def start(self, query: Query) -> None:
         """Begin with a report."""
@@ -98,7 +104,9 @@ class _Meter:
     def __call__(self, event: Wait | Part) -> None:
         if isinstance(event, Wait):
             self._waits(event)
-        elif self._bar is not None and self._query is not None:
+            return
+        self.reached = event.ends
+        if self._bar is not None and self._query is not None:
             progress, task = self._bar
             span = self._query.ending_at - self._query.starting_at
             done = (event.ends - self._query.starting_at) / span

@@ -112,12 +112,11 @@ def print_table(
     )
     for column in shown:
         table.add_column(
-            column.heading.replace(" ", "\n") if stacked else column.heading,
+            column.stacked_heading if stacked else column.heading,
             column.total,
             justify="right" if column.measure else "left",
             no_wrap=column.rigid,
             min_width=column.narrowest,
-            vertical="bottom" if column.measure else "top",
             overflow="fold",
         )
     for cells in zip(*(column.cells for column in shown), strict=True):
@@ -146,10 +145,16 @@ class _Column:
     dispensable: int | None = None
     """The order in which columns give way on a narrow terminal; None for those that stay."""
 
+    @property
+    def stacked_heading(self) -> str:
+        """The heading in two lines: a measure's words one above the other."""
+        two = self.measure and " " in self.heading
+        return self.heading.replace(" ", "\n") if two else f"\n{self.heading}"
+
     def width(self, stacked: bool) -> int:
-        """Return how wide it is, with the heading's words side by side or one above the other."""
-        words = self.heading.split(" ") if stacked else [self.heading]
-        return max(cell_len(text) for text in (*words, *self.cells, self.total))
+        """Return how wide it is without breaking a cell."""
+        heading = self.stacked_heading if stacked else self.heading
+        return max(cell_len(text) for text in (*heading.split("\n"), *self.cells, self.total))
 
     @property
     def narrowest(self) -> int:
