@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from anthropic_usage.simulator import Server, Simulator
-from support import NOW
+from clock import NOW
 
 
 @pytest.fixture(autouse=True)

@@ -25,9 +25,9 @@ from anthropic_usage import (
 from anthropic_usage.fold import Fold
 from anthropic_usage.simulator import Server, Simulator
 from anthropic_usage.wire import UsagePage, decode, usage_results
+from clock import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import NOW
 
 START, END = dt.datetime(2026, 9, 10, tzinfo=dt.UTC), dt.datetime(2026, 11, 3, tzinfo=dt.UTC)
 CODE = dt.datetime(2026, 11, 2, tzinfo=dt.UTC), dt.datetime(2026, 11, 12, tzinfo=dt.UTC)
