@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
+import io
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import Any
 
 import pytest
 from anthropic_usage.cli import human
+from anthropic_usage.cli.main import main
 from anthropic_usage.cli.when import resolve
 from anthropic_usage.errors import InvalidQuery
 from anthropic_usage.simulator import Server, Simulator
@@ -44,21 +48,60 @@ def command(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def run(served: tuple[Simulator, Server]) -> Run:
-    """Run a command against the simulator; whatever happens, the key is not shown."""
-    _, server = served
+def run(served: tuple[Simulator, Server], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process, against the simulator; the key is never shown."""
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", served[1].url)
+    monkeypatch.setenv("ANTHROPIC_ADMIN_API_KEY", f"sk-ant-admin01-{MARKER}")
+    # The command replaces it for good.
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+
+    def with_key(*args: str) -> subprocess.CompletedProcess[str]:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            code = main([*args])
+        done = subprocess.CompletedProcess(args, code, stdout.getvalue(), stderr.getvalue())
+        assert MARKER not in done.stdout + done.stderr
+        return done
+
+    return with_key
+
+
+@pytest.fixture
+def shell(served: tuple[Simulator, Server]) -> Run:
+    """Run a command against the simulator in a process of its own."""
 
     def with_key(*args: str) -> subprocess.CompletedProcess[str]:
         done = command(
             *args,
-            ANTHROPIC_BASE_URL=server.url,
+            ANTHROPIC_BASE_URL=served[1].url,
             ANTHROPIC_ADMIN_API_KEY=f"sk-ant-admin01-{MARKER}",
         )
         assert MARKER not in done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
         return done
 
     return with_key
+
+
+@pytest.mark.parametrize(
+    ("args", "fault", "code"),
+    [
+        (("usage", *SPAN, "--json"), None, 0),
+        (("usage", *SPAN, "--json"), "missing-measure#1", 1),
+        (("usage", *SPAN, "--frobnicate"), None, 2),
+    ],
+)
+def test_a_process_exits_with_what_happened(
+    args: tuple[str, ...],
+    fault: str | None,
+    code: int,
+    shell: Run,
+    served: tuple[Simulator, Server],
+) -> None:
+    served[0].faults = [fault] if fault else []
+    done = shell(*args)
+    assert done.returncode == code
+    assert bool(done.stdout) is (code == 0)
+    assert len(done.stderr.splitlines()) == (0 if code == 0 else 1)
 
 
 def test_json_is_exact(run: Run, served: tuple[Simulator, Server]) -> None:
@@ -249,6 +292,10 @@ def test_output_to_a_pipe_leaves_the_pipe_there(run: Run, tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (0, "")
     assert text == run("usage", *SPAN, "--csv").stdout
     assert pipe.is_fifo()
+
+
+def test_output_to_a_descriptor(shell: Run) -> None:
+    assert shell("usage", *SPAN, "--csv", "-o", "/dev/stdout").stdout.startswith("starting_at,")
 
 
 def test_an_interruption_is_quiet(served: tuple[Simulator, Server]) -> None:

@@ -28,17 +28,37 @@ Next:
 
 
 @click.command(
+    short_help="Serve a simulated organisation on 127.0.0.1.",
     epilog="""\b
 Examples:
   anthropic-usage simulate
   anthropic-usage simulate --port 8787 --seed 7 --latency-ms 150
   anthropic-usage simulate --fault 429:0.2 --fault truncate#3
-  anthropic-usage simulate --list-faults"""
+  anthropic-usage simulate --list-faults""",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="Where; 0 takes a free one.",
+)
 @click.option("--seed", type=int, default=7, show_default=True, help="Which organisation.")
-@click.option("--latency-ms", type=Finite(0, MOST_MS), default=0.0, show_default=True, metavar="MS")
-@click.option("--size", type=Finite(0, 100, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--latency-ms",
+    type=Finite(0, MOST_MS),
+    default=0.0,
+    show_default=True,
+    metavar="MS",
+    help="Delay every answer by this much.",
+)
+@click.option(
+    "--size",
+    type=Finite(0, 100, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How many people, keys and streams of use; 1 makes some 30 rows an hour.",
+)
 @click.option(
     "--days", type=click.IntRange(1, 4000), default=400, show_default=True, help="Its age in days."
 )
@@ -89,9 +109,10 @@ def simulate(
 
 
 @click.command(
+    short_help="A look without a key: a simulated week.",
     epilog="""\b
 Example:
-  anthropic-usage demo"""
+  anthropic-usage demo""",
 )
 def demo() -> None:
     """Show a week of all three reports, from the simulator; needs no key."""

@@ -42,11 +42,12 @@ class Finding:
 
 
 @click.command(
+    short_help="Check key, network, permissions, clock and versions.",
     epilog="""\b
 Examples:
   anthropic-usage doctor
   anthropic-usage doctor --json
-  anthropic-usage doctor --demo"""
+  anthropic-usage doctor --demo""",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @connection_options

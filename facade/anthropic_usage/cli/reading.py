@@ -28,7 +28,7 @@ from ..query import (
     UsageQuery,
 )
 from ..report import Report
-from ..rows import Row
+from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
 from ..sinks.plain import plain_row, plain_value
 from ..sinks.sink import Staged
@@ -96,6 +96,11 @@ def limit_option(most: str) -> Callable[[Any], Any]:
     )
 
 
+def _dimensions(row: type[Row], more: str = "") -> str:
+    """Return the last paragraph of a command's help."""
+    return f"--by takes {', '.join((*row.DIMENSIONS, *PERIODS))}. {more}"
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -104,7 +109,10 @@ Examples:
   anthropic-usage usage --since 24h --bucket-width 1h --group-by model,workspace_id
   anthropic-usage usage --since last-month --by day,model --csv > usage.csv
   anthropic-usage usage --since 2026-02-01 --until 2026-03-01 --json | jq .totals
-  anthropic-usage usage --demo"""
+  anthropic-usage usage --demo
+
+"""
+    + _dimensions(UsageRow, "--group-by takes all but the periods, five at most.")
 )
 @range_options
 @width_option
@@ -154,7 +162,10 @@ Examples:
   anthropic-usage cost --since last-month --by workspace_id
   anthropic-usage cost --since 2026-02-01 --until 2026-03-01 --by model --json
   anthropic-usage cost --since 30d --group-by workspace_id,description --csv
-  anthropic-usage cost --demo"""
+  anthropic-usage cost --demo
+
+"""
+    + _dimensions(CostRow, "--group-by takes workspace_id and description.")
 )
 @range_options
 @group_by_option
@@ -202,7 +213,10 @@ Examples:
   anthropic-usage claude-code --since mtd --by actor
   anthropic-usage claude-code --since 30d --by week
   anthropic-usage claude-code --since yesterday --json
-  anthropic-usage claude-code --demo""",
+  anthropic-usage claude-code --demo
+
+"""
+    + _dimensions(ClaudeCodeRow),
 )
 @range_options
 @by_option
@@ -367,10 +381,11 @@ def _several(number: int, what: str) -> str:
 @contextlib.contextmanager
 def _spool(output: str | None) -> Iterator[IO[str]]:
     """Collect text aside; it reaches the file or stdout only if nothing went wrong."""
-    path = None if output is None else Path(output).resolve()
+    path = None if output is None else Path(output)
     if path is not None and (path.is_file() or not path.exists()):
         try:
-            staged = Staged(path)
+            # What a link leads to is replaced, not the link.
+            staged = Staged(path.resolve())
         except OSError as error:
             raise InvalidQuery(f"cannot write {output}: {error.strerror}") from None
         with staged:
