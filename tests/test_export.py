@@ -27,7 +27,7 @@ from anthropic_usage.simulator import Server, Simulator
 from anthropic_usage.sinks.columns import ParquetSink
 from anthropic_usage.sinks.delimited import CsvSink
 from anthropic_usage.wire import decode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from killing import kill_until_done
 
@@ -125,6 +125,9 @@ def test_a_killed_export_loses_and_doubles_nothing(served: Any, tmp_path: Path) 
 DECIMALS = st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
 
 
+@example(amount="0E31")
+@example(amount="0E-99")
+@example(amount="123456789012345678901234567890E-20")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(amount=DECIMALS.filter(str.isascii))
 def test_any_decimal_string_survives_to_parquet_and_back(amount: str, tmp_path: Path) -> None:
