@@ -35,8 +35,8 @@ def parse_amount(text: str) -> Decimal:
 
 def check_amount(amount: Decimal) -> Decimal:
     """Return `amount` unless sums with it could not stay exact, which raises ValueError."""
-    if amount == 0:
-        return amount  # however it is written
+    if amount.is_finite() and not amount:
+        return amount  # zero, however it is written
     exponent = amount.as_tuple().exponent
     if (
         not isinstance(exponent, int)
