@@ -151,6 +151,13 @@ class Transport:
         Closing the iterator early stops the rest: nothing more is sent, and requests under way are
         broken off.
         """
+        if self.settings.concurrency == 1:
+            for flow in flows:
+                for item in self.run(flow):
+                    self.settings.tell(item)
+                    yield item
+                    del item
+            return
         backlog, left = self.settings.backlog(), threading.Event()
         waiting = iter(flows)
         threads: list[threading.Thread] = []
@@ -321,6 +328,13 @@ class AsyncTransport:
 
         Closing the iterator early cancels the rest.
         """
+        if self.settings.concurrency == 1:
+            for flow in flows:
+                async with contextlib.aclosing(self.run(flow)) as items:
+                    async for item in items:
+                        self.settings.tell(item)
+                        yield item
+            return
         backlog = self.settings.backlog()
         waiting = iter(flows)
         tasks: set[asyncio.Task[None]] = set()
