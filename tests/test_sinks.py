@@ -241,6 +241,14 @@ def test_a_folder_that_is_not_there_costs_no_request(writer: str, tmp_path: Path
         assert server.asked == []
 
 
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_whole_file_takes_the_place_of_the_old_one(writer: str, tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("what was there before")
+    getattr(cost(), writer)(tmp_path / "report")
+    getattr(cost(), writer)(tmp_path / "other")
+    assert (tmp_path / "report").read_bytes() == (tmp_path / "other").read_bytes()
+
+
 def test_writing_twice_writes_the_same_bytes(tmp_path: Path) -> None:
     for writer in WRITERS:
         for name in ("first", "second"):
