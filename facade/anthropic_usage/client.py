@@ -15,6 +15,7 @@ from anthropic_admin_client.models.workspace import Workspace
 
 from . import names
 from .credentials import Credentials
+from .errors import AnthropicUsageError, InvalidQuery
 from .flow import Flow, Retry, walk
 from .moments import Clock, Moment, utc_now
 from .plan import windows
@@ -69,14 +70,24 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             AuthenticationError: there is no key.
             InvalidQuery: the base URL is none.
         """
-        self._settings = Settings(
-            credentials=Credentials.find(api_key, oauth_token),
-            base_url=base_url,
-            timeout=timeout,
-            concurrency=concurrency,
-            max_in_flight_mb=max_in_flight_mb,
-            listener=listener,
-        )
+        problem: Exception | None = None
+        try:
+            self._settings = Settings(
+                credentials=Credentials.find(api_key, oauth_token),
+                base_url=base_url,
+                timeout=timeout,
+                concurrency=concurrency,
+                max_in_flight_mb=max_in_flight_mb,
+                listener=listener,
+            )
+        except AnthropicUsageError as error:
+            problem = error.with_traceback(None)
+        except ValueError as error:
+            problem = InvalidQuery(str(error))
+        # No frame of a traceback may hold the key.
+        del api_key, oauth_token
+        if problem is not None:
+            raise problem
         self._version = anthropic_version
         self._retry = retry or Retry()
         self._clock = clock
@@ -227,7 +238,10 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         return lookup(self._version, self._retry, self._clock, **options)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._settings.base_url} {self._settings.credentials!r}>"
+        settings = getattr(self, "_settings", None)
+        if settings is None:
+            return f"<{type(self).__name__}, not made yet>"
+        return f"<{type(self).__name__} {settings.base_url} {settings.credentials!r}>"
 
 
 class UsageClient(

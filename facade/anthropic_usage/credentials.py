@@ -50,6 +50,18 @@ class Credentials:
         environ: Mapping[str, str] | None = None,
     ) -> Credentials:
         """Return what was given, else what the environment holds; raises AuthenticationError."""
+        try:
+            return cls._find(api_key, oauth_token, environ)
+        except AuthenticationError as error:
+            problem = str(error)
+        # Raised anew, so that no frame of the traceback holds the key or the environment.
+        del api_key, oauth_token, environ
+        raise AuthenticationError(problem)
+
+    @classmethod
+    def _find(
+        cls, api_key: str | None, oauth_token: str | None, environ: Mapping[str, str] | None
+    ) -> Credentials:
         if api_key is not None:
             return cls(api_key, source="api_key")
         if oauth_token is not None:
@@ -70,7 +82,8 @@ class Credentials:
         self._apply(headers)
 
     def __repr__(self) -> str:
-        return f"<Credentials: {self.kind} from {self.source}>"
+        kind, source = getattr(self, "kind", "none"), getattr(self, "source", "nowhere")
+        return f"<Credentials: {kind} from {source}>"
 
     def __reduce__(self) -> str:
         raise TypeError("credentials are not pickled")

@@ -152,7 +152,7 @@ def exchange(
     Returns the answer, or what `tolerate` accepts of others after that many attempts; raises
     ApiError or one of its kinds for any other answer, and ConnectionFailed if there was none.
     """
-    deadline = retry.monotonic() + retry.seconds
+    deadline: float | None = None
     attempt = 0
     while True:
         attempt += 1
@@ -163,6 +163,9 @@ def exchange(
             return reply
         if not _worth_retrying(reply):
             raise failed(reply, attempt)
+        if deadline is None:
+            # From the first failure on: before it, time passes in queues, not in trying.
+            deadline = retry.monotonic() + retry.seconds
         delay = retry.delay(attempt, reply, clock())
         if attempt >= retry.attempts or retry.monotonic() + delay > deadline:
             raise failed(reply, attempt, delay)
@@ -426,9 +429,9 @@ def _number(text: str | None) -> float | None:
 def _http_date(text: str | None) -> dt.datetime | None:
     try:
         moment = email.utils.parsedate_to_datetime(text or "")
-    except ValueError:
+        return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def _reset(text: str) -> dt.datetime | None:

@@ -150,10 +150,13 @@ class Fold:
             end = begin + self.query.width
         elif "day" in self._time:
             end = begin + DAY
-        elif "week" in self._time:
-            end = begin + 7 * DAY
         else:
-            end = (begin.replace(day=28) + 4 * DAY).replace(day=1)
+            ends = []
+            if "week" in self._time:
+                ends.append(_monday(begin) + 7 * DAY)
+            if "month" in self._time:
+                ends.append((begin.replace(day=28) + 4 * DAY).replace(day=1))
+            end = min(ends)
         return max(begin, first), min(end, last)
 
 

@@ -40,7 +40,7 @@ def parse_moment(value: Moment, name: str) -> dt.datetime:
             raise _bad(value, name) from None
     elif isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         value = dt.datetime.combine(value, dt.time())
-    if not isinstance(value, dt.datetime):
+    if not isinstance(value, dt.datetime) or value != value:
         raise _bad(value, name)
     if value.tzinfo is None:
         return value.replace(tzinfo=dt.UTC)

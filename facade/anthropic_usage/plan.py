@@ -30,7 +30,7 @@ def windows(query: Query, now: dt.datetime) -> Iterator[Window]:
     end = max(min(query.ending_at, ceil(now + DAY, query.width)), query.starting_at + query.width)
     start = query.starting_at
     while start < end:
-        stop = min(start + query.window, end)
+        stop = start + min(query.window, end - start)
         yield Window(start, stop)
         start = stop
 

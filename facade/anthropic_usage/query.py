@@ -169,7 +169,7 @@ class UsageQuery(Query):
         **filters: Many | None,
     ) -> UsageQuery:
         """Check every argument and return the query; raises InvalidQuery."""
-        if bucket_width not in cls.WIDTHS:
+        if not isinstance(bucket_width, str) or bucket_width not in cls.WIDTHS:
             raise InvalidQuery(_unknown("bucket_width", bucket_width, cls.WIDTHS))
         width, most = cls.WIDTHS[bucket_width]
         start, end = _range(starting_at, ending_at, width)

@@ -49,14 +49,18 @@ _MOST_DEFLATED: Final = 1032
 def _base_url(given: str | None) -> str:
     url = given or os.environ.get("ANTHROPIC_BASE_URL", "").strip() or DEFAULT_BASE_URL
     url = url.rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise InvalidQuery(f"the base URL is none; give one like {DEFAULT_BASE_URL}") from None
     if (
         parts.scheme not in ("http", "https")
         or not parts.hostname
         or not url.isprintable()
         or " " in url
     ):
-        raise InvalidQuery(f"the base URL {url!r} is none; give one like {DEFAULT_BASE_URL}")
+        raise InvalidQuery(f"the base URL is none; give one like {DEFAULT_BASE_URL}")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InvalidQuery("the base URL takes a host and a path, no credentials and no query")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
@@ -519,7 +523,7 @@ def _failure(error: httpx.RequestError | zlib.error, settings: Settings) -> Fail
         return Failure(f"no answer from {host} within {settings.timeout:g} s", timed_out=True)
     if isinstance(error, httpx.ConnectError):
         return Failure(f"no connection to {host} ({error})")
-    return Failure(f"the connection to {host} broke ({error or type(error).__name__})")
+    return Failure(f"the connection to {host} broke ({str(error) or type(error).__name__})")
 
 
 def _is_loopback(host: str) -> bool:

@@ -321,7 +321,12 @@ def claude_code_row(record: ClaudeCodeRecord) -> ClaudeCodeRow:
 
 def in_utc(moment: dt.datetime) -> dt.datetime:
     """Return the moment in UTC, without a new object where it already is."""
-    return moment if moment.tzinfo is dt.UTC else moment.astimezone(dt.UTC)
+    try:
+        return moment if moment.tzinfo is dt.UTC else moment.astimezone(dt.UTC)
+    except OverflowError:
+        raise IncompleteReport(
+            f"an answer holds {moment.isoformat()}, which no clock shows"
+        ) from None
 
 
 class ErrorDetail(msgspec.Struct):

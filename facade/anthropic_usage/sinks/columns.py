@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-__all__ = ["ArrowSink", "ParquetSink", "schema", "to_pandas", "to_polars"]
+__all__ = ["ArrowSink", "ParquetSink", "require", "schema", "to_pandas", "to_polars"]
 
 CENTS_SCALE: Final = 18
 """Digits behind the point of a cent that a decimal column holds; dollars take two more."""
