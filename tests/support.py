@@ -126,6 +126,8 @@ class Answer:
     headers: dict[str, str] = attrs.field(factory=dict)
     seconds: float = 0.0
     cut: int | None = None
+    drop: float = 0.0
+    """Seconds to wait after each byte of the body."""
 
 
 class Loopback:
@@ -162,12 +164,19 @@ class Loopback:
                     self.close_connection = True
                     if said.cut == 0:
                         return
-                self.send_response(said.status)
+                # `send_response` would add this machine's date.
+                begin = self.send_response_only if "date" in said.headers else self.send_response
+                begin(said.status)
                 for name, value in said.headers.items():
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(said.body)))
                 self.end_headers()
-                self.wfile.write(said.body[: said.cut])
+                body = said.body[: said.cut]
+                for byte in body if said.drop else ():
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(said.drop)
+                if not said.drop:
+                    self.wfile.write(body)
 
             def log_message(self, *args: Any) -> None:
                 pass

@@ -89,7 +89,7 @@ def test_a_message_says_everything_in_one_line() -> None:
     body = b'{"error": {"type": "t", "message": "No."}, "request_id": "req_1"}'
     assert str(failed(Reply(400, {}, body))) == "400 t: No. (request req_1)"
     assert str(failed(Reply(500, {}, body), 3)) == "500 t: No. (request req_1); tried 3 times"
-    assert "check ANTHROPIC_ADMIN_API_KEY" in str(failed(Reply(401, {}, body)))
+    assert "check the Admin API key" in str(failed(Reply(401, {}, body)))
     assert "org:admin" in str(failed(Reply(403, {}, body)))
     assert "check ANTHROPIC_BASE_URL" in str(failed(Reply(404, {}, body)))
     assert str(failed(Failure("it broke"))) == "the API could not be reached: it broke"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from anthropic_usage import InvalidQuery, Report
 from anthropic_usage.query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
+from anthropic_usage.rows import ToolUse
 from hypothesis import given
 from hypothesis import strategies as st
 from support import DAY, bucket, report_of, usage_result, utc
@@ -283,7 +284,7 @@ def test_claude_code_groups_keep_their_models_and_tools() -> None:
     assert [(use.model, use.input_tokens) for use in a.models] == [("opus", 101), ("haiku", 2)]
     assert [use.estimated_cost_cents for use in a.models] == [Decimal("150.25"), Decimal("0.5")]
     assert a.estimated_cost_usd == Decimal("1.5075")
-    assert a.other_tools == {"bash_tool": (6, 2)}
+    assert a.other_tools == (ToolUse(tool="bash_tool", accepted=6, rejected=2),)
     assert a.edit_tool_accepted == 0
     assert a.num_sessions == 2 * b.num_sessions
     assert {row.terminal_type: row.input_tokens for row in report.by("terminal_type")} == {

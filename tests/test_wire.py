@@ -13,7 +13,7 @@ import pytest
 from anthropic_usage import AnthropicUsageError, IncompleteReport
 from anthropic_usage.money import dollars, parse_amount, plain, total
 from anthropic_usage.query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
-from anthropic_usage.rows import ClaudeCodeRow, CostRow, UsageRow
+from anthropic_usage.rows import ClaudeCodeRow, CostRow, ToolUse, UsageRow
 from anthropic_usage.wire import decode, rows
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,7 +90,7 @@ def test_growth_never_breaks_a_read() -> None:
     record["tool_actions"]["bash_tool"] = {"accepted": 3, "rejected": 1}
     (row,) = read("claude_code_docs", code)
     assert (row.actor, row.actor_type) == ("bees", "swarm_actor")
-    assert row.other_tools == {"bash_tool": (3, 1)}
+    assert row.other_tools == (ToolUse(tool="bash_tool", accepted=3, rejected=1),)
 
 
 MEASURES = {

@@ -19,7 +19,7 @@ from .errors import AnthropicUsageError, InvalidQuery
 from .flow import Flow, Retry, walk
 from .moments import Clock, Moment, utc_now
 from .plan import windows
-from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery
+from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery, check_version
 from .report import AsyncReport, Report
 from .rows import ClaudeCodeRow, CostRow, UsageRow
 from .transport import AsyncTransport, Listener, Settings, Transport
@@ -68,7 +68,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
 
         Raises:
             AuthenticationError: there is no key.
-            InvalidQuery: the base URL is none.
+            InvalidQuery: the base URL, the version or a number is none that can be used.
         """
         problem: Exception | None = None
         try:
@@ -88,7 +88,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         del api_key, oauth_token
         if problem is not None:
             raise problem
-        self._version = anthropic_version
+        self._version = check_version(anthropic_version)
         self._retry = retry or Retry()
         self._clock = clock
         self._connect()
@@ -99,7 +99,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         ending_at: Moment | None = None,
         *,
         bucket_width: str = "1d",
-        group_by: Many = (),
+        group_by: Many | None = (),
         models: Many | None = None,
         api_key_ids: Many | None = None,
         workspace_ids: Many | None = None,
@@ -159,7 +159,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         ending_at: Moment | None = None,
         *,
         bucket_width: str = "1d",
-        group_by: Many = (),
+        group_by: Many | None = (),
         limit: int | None = None,
         strict: bool = True,
     ) -> C:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 
-from .errors import AuthenticationError
+from .errors import AuthenticationError, warn
 
 __all__ = ["KEY_VARIABLES", "OAUTH_VARIABLE", "Credentials"]
 
@@ -22,7 +21,7 @@ class Credentials:
     attributes shows it.
     """
 
-    __slots__ = ("_apply", "kind", "source")
+    __slots__ = ("_apply", "_redact", "kind", "source")
 
     def __init__(self, secret: str, *, oauth: bool = False, source: str = "argument") -> None:
         secret = secret.strip()
@@ -35,12 +34,12 @@ class Credentials:
         self.source = source
         self.kind = "OAuth token" if oauth else "Admin API key"
         if not oauth and not secret.startswith(_ADMIN_PREFIX):
-            warnings.warn(
+            warn(
                 f"the key from {source} does not start with {_ADMIN_PREFIX}: "
-                "the reports need an Admin API key, not one for inference",
-                stacklevel=2,
+                "the reports need an Admin API key, not one for inference"
             )
         self._apply = _bearer(secret) if oauth else _key(secret)
+        self._redact = _redactor(secret)
 
     @classmethod
     def find(
@@ -81,6 +80,10 @@ class Credentials:
         """Put the secret into a request's headers."""
         self._apply(headers)
 
+    def redact(self, text: bytes) -> bytes:
+        """Return the text without the secret, should an answer have echoed it."""
+        return self._redact(text)
+
     def __repr__(self) -> str:
         kind, source = getattr(self, "kind", "none"), getattr(self, "source", "nowhere")
         return f"<Credentials: {kind} from {source}>"
@@ -101,3 +104,10 @@ def _bearer(secret: str) -> Callable[[MutableMapping[str, str]], None]:
         headers["authorization"] = f"Bearer {secret}"
 
     return apply
+
+
+def _redactor(secret: str) -> Callable[[bytes], bytes]:
+    def redact(text: bytes) -> bytes:
+        return text.replace(secret.encode(), b"[key]")
+
+    return redact

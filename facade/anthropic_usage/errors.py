@@ -6,6 +6,10 @@ the key.
 
 from __future__ import annotations
 
+import sys
+import types
+import warnings
+
 __all__ = [
     "AnthropicUsageError",
     "ApiError",
@@ -59,9 +63,6 @@ class ApiError(AnthropicUsageError):
             text += f"; {advice}"
         super().__init__(text)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_revive, (type(self), self.args, self.__dict__))
-
 
 class AuthenticationError(ApiError):
     """No key, or one the API does not know (401)."""
@@ -94,9 +95,16 @@ class IncompleteReportWarning(UserWarning):
     """A hole in a report that was asked for with `strict=False`."""
 
 
-def _revive(kind: type[ApiError], args: tuple[object, ...], state: dict[str, object]) -> ApiError:
-    """Rebuild an unpickled error, whose constructor takes other arguments than `args`."""
-    error = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, pointing at the line outside this package that led here."""
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and _is_ours(frame):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=depth)
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    """Tell whether a frame runs this package's code, or an initialiser that attrs wrote for it."""
+    name = frame.f_globals.get("__name__", "")
+    written = frame.f_code.co_filename.startswith("<attrs generated")
+    return written or name.partition(".")[0] == __package__

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ import attrs
 from .client import UsageClient
 from .errors import InvalidQuery
 from .flow import Part
-from .moments import parse_moment, rfc3339, utc_now
+from .moments import parse_moment, rfc3339
 from .plan import Window, windows
 from .query import Query
 from .sinks.columns import ArrowSink, require
@@ -86,16 +87,17 @@ def export(
         "complete": False,
         "settled_until": None,
     }
-    tiles = list(windows(query, utc_now()))
     if listing["complete"] and not _settled(listing, query.ending_at):
         # What could still change when it was written is asked for again.
-        whole = [_settled(listing, tile.ending_at) for tile in tiles]
-        listing["files"] = listing["files"][: whole.index(False)]
+        whole = itertools.takewhile(lambda tile: _settled(listing, tile.ending_at), _tiles(query))
+        listing["files"] = listing["files"][: sum(1 for _ in whole)]
         listing["complete"] = False
     kept = len(listing["files"])
     if not listing["complete"]:
         _write_list(folder, listing)
-        _write_rest(client, query, tiles[kept:], folder, listing, wrote)
+        _write_rest(
+            client, query, itertools.islice(_tiles(query), kept, None), folder, listing, wrote
+        )
     return Exported(
         folder=folder,
         files=len(listing["files"]),
@@ -105,27 +107,34 @@ def export(
     )
 
 
+def _tiles(query: Query) -> Iterator[Window]:
+    """Return all windows of the query, those in the future too: files are named after them."""
+    return windows(query, query.ending_at)
+
+
 def _write_rest(
     client: UsageClient,
     query: Query,
-    tiles: list[Window],
+    tiles: Iterator[Window],
     folder: Path,
     listing: dict[str, Any],
     wrote: Callable[[str], None],
 ) -> None:
     """Write the windows that are not on the list yet."""
-    if tiles:
-        report = client.report(attrs.evolve(query, starting_at=tiles[0].starting_at))
+    tile = next(tiles, None)
+    if tile is not None:
+        report = client.report(attrs.evolve(query, starting_at=tile.starting_at))
         gathered: list[Part] = []
         for part in report.parts():
             gathered.append(part)
-            if part.ends >= tiles[0].ending_at:
-                _write_window(query, tiles.pop(0), gathered, folder, listing)
+            if tile is not None and part.ends >= tile.ending_at:
+                _write_window(query, tile, gathered, folder, listing)
                 wrote(listing["files"][-1]["name"])
                 gathered.clear()
-        if gathered:
+                tile = next(tiles, None)
+        if gathered and tile is not None:
             # The last window is not over yet; its file holds what there is.
-            _write_window(query, tiles[0], gathered, folder, listing)
+            _write_window(query, tile, gathered, folder, listing)
             wrote(listing["files"][-1]["name"])
         settled = report.settled_until
         listing["settled_until"] = None if settled is None else rfc3339(settled)

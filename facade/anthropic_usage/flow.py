@@ -10,12 +10,10 @@ import datetime as dt
 import email.utils
 import random
 import time
-import warnings
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from .errors import (
     ApiError,
@@ -25,11 +23,12 @@ from .errors import (
     IncompleteReportWarning,
     PermissionDenied,
     RateLimited,
+    warn,
 )
-from .moments import Clock, parse_moment, rfc3339, utc_now
-from .plan import Window, halves
+from .moments import Clock, floor, parse_moment, rfc3339, utc_now
+from .plan import Window, halves, windows
 from .query import Query
-from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc
+from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc, records_as_written
 
 __all__ = [
     "SETTLING",
@@ -51,6 +50,8 @@ SETTLING: Final = dt.timedelta(hours=1)
 """How long the newest data can still be missing or change. Anthropic says about 5 minutes,
 sometimes later (manage-claude/usage-cost-api), and for Claude Code an hour
 (claude-code-analytics-api)."""
+
+_LONGEST_CURSOR: Final = 8192
 
 
 @attrs.frozen
@@ -145,21 +146,22 @@ def exchange(
     request: dict[str, Any],
     retry: Retry,
     clock: Clock = utc_now,
-    tolerate: Callable[[Reply | Failure, int], bool] = lambda reply, attempt: False,
+    tolerate: Callable[[Reply | Failure, int], bool] = lambda reply, slow: False,
 ) -> Generator[Step, Reply | Failure | None, Reply | Failure]:
     """Send `request` until it is answered with 200 or trying again makes no sense.
 
-    Returns the answer, or what `tolerate` accepts of others after that many attempts; raises
+    Returns the answer, or what `tolerate` accepts of others after that many time-outs; raises
     ApiError or one of its kinds for any other answer, and ConnectionFailed if there was none.
     """
     deadline: float | None = None
-    attempt = 0
+    attempt = slow = 0
     while True:
         attempt += 1
         reply = yield Send(request)
         if reply is None:
             raise AssertionError("a flow must be sent a Reply or a Failure after each Send")
-        if (isinstance(reply, Reply) and reply.status == 200) or tolerate(reply, attempt):
+        slow += _timed_out(reply)
+        if (isinstance(reply, Reply) and reply.status == 200) or tolerate(reply, slow):
             return reply
         if not _worth_retrying(reply):
             raise failed(reply, attempt)
@@ -184,50 +186,62 @@ def walk(query: Query, window: Window, retry: Retry, clock: Clock = utc_now) -> 
     pending = [window]
     while pending:
         window = pending.pop()
-        reached = yield from _pages(query, window, retry, clock)
-        if reached is not None:
+        reached, now = yield from _pages(query, window, retry, clock)
+        if reached < window.ending_at:
             rest = attrs.evolve(window, starting_at=reached)
             pending.extend(reversed(halves(rest, query.width)))
+        elif window.last and window.ending_at < min(query.ending_at, now):
+            # The range was cut by a clock that is slow.
+            later = attrs.evolve(query, starting_at=window.ending_at)
+            pending.extend(reversed(list(windows(later, now))))
 
 
 def _pages(
     query: Query, window: Window, retry: Retry, clock: Clock
-) -> Generator[Step, Reply | Failure | None, dt.datetime | None]:
-    """Walk a window; returns None at its end, or how far it came before it was too much."""
+) -> Generator[Step, Reply | Failure | None, tuple[dt.datetime, dt.datetime]]:
+    """Walk a window; returns how far it came before it was too much, and the API's time."""
     proof = _RecordProof(query, window) if query.records else _BucketProof(query, window)
     cursor: str | None = None
     cursors: set[str] = set()
 
-    def tolerate(reply: Reply | Failure, attempt: int) -> bool:
+    def tolerate(reply: Reply | Failure, slow: int) -> bool:
         return _nothing_closed_yet(query, window, reply, clock) or (
-            window.ending_at - proof.last > query.width and _too_much(reply, attempt)
+            window.ending_at - proof.last > query.width and _too_much(reply, slow)
         )
 
     while True:
         request = query.request(window.starting_at, window.ending_at, cursor)
         reply = yield from exchange(request, retry, clock, tolerate)
+        now = server_time(reply, clock) if isinstance(reply, Reply) else clock()
         if not isinstance(reply, Reply) or reply.status != 200:
-            return None if _nothing_closed_yet(query, window, reply, clock) else proof.last
-        now = server_time(reply, clock)
+            closed = not _nothing_closed_yet(query, window, reply, clock)
+            return proof.last if closed else window.ending_at, now
         page = decode(query, reply.body)
         begins = proof.last
-        proof.check(page)
+        proof.check(page, reply.body)
         if not page.has_more:
             proof.finish(now)
         yield Emit(Part(page, reply.body, begins, proof.last, now))
         if not page.has_more:
-            return None
+            return window.ending_at, now
         cursor = page.next_page
-        if not cursor or cursor in cursors or not page.data:
+        if not cursor or cursor in cursors or not page.data or not _sendable(cursor):
             raise IncompleteReport(_broken_cursor(query, page, cursor, proof.last))
         cursors.add(cursor)
 
 
-def _too_much(reply: Reply | Failure, attempt: int) -> bool:
+def _too_much(reply: Reply | Failure, slow: int) -> bool:
     """Tell whether a smaller window would help; a time-out gets a second chance first."""
-    if isinstance(reply, Failure):
-        return reply.timed_out and attempt > 1
-    return reply.status == 413 or (reply.status == 504 and attempt > 1)
+    return slow > 1 or (isinstance(reply, Reply) and reply.status == 413)
+
+
+def _timed_out(reply: Reply | Failure) -> bool:
+    return reply.timed_out if isinstance(reply, Failure) else reply.status == 504
+
+
+def _sendable(cursor: str) -> bool:
+    """Tell whether a URL can hold the cursor."""
+    return len(cursor) <= _LONGEST_CURSOR and cursor.isprintable()
 
 
 def _broken_cursor(query: Query, page: Page, cursor: str | None, last: dt.datetime) -> str:
@@ -235,6 +249,8 @@ def _broken_cursor(query: Query, page: Page, cursor: str | None, last: dt.dateti
         what = "says there is more but gives no next_page to ask for it"
     elif not page.data:
         what = "sent a page without data that says there is more"
+    elif not _sendable(cursor):
+        what = "gives a next_page that no request can hold"
     else:
         what = "repeats the cursor of a page already read, so it would never end"
     return f"the {query.report} report is not whole: after {rfc3339(last)} it {what}"
@@ -249,7 +265,7 @@ class _BucketProof:
         self.last = window.starting_at
         """Where the buckets read so far end."""
 
-    def check(self, page: Page) -> None:
+    def check(self, page: Page, body: bytes) -> None:
         """Take the page's buckets as the next ones."""
         assert not isinstance(page, ClaudeCodePage)  # noqa: S101
         width = self.query.width
@@ -269,7 +285,7 @@ class _BucketProof:
         """Take the window as ended; buckets at its end may be missing only while they are new."""
         width = self.query.width
         if self.last < self.window.ending_at and self.last + width <= now - SETTLING:
-            self._hole(self.window.ending_at)
+            self._hole(min(self.window.ending_at, floor(now - SETTLING, width)))
 
     def _hole(self, until: dt.datetime) -> None:
         hole(self.query, self.last, until)
@@ -288,22 +304,21 @@ class _RecordProof:
         self.last = window.starting_at
         self.seen: set[bytes] = set()
 
-    def check(self, page: Page) -> None:
+    def check(self, page: Page, body: bytes) -> None:
         """Take the page's records as the next ones."""
         assert isinstance(page, ClaudeCodePage)  # noqa: S101
         day = self.window.starting_at.date()
-        for record in page.data:
+        for record, written in zip(page.data, records_as_written(body), strict=True):
             if in_utc(record.date).date() != day:
                 raise IncompleteReport(
                     f"the claude_code report is not whole: asked for {day}, "
                     f"got a record of {_say(record.date)}"
                 )
-            key = msgspec.json.encode(record)
-            if key in self.seen:
+            if written in self.seen:
                 raise IncompleteReport(
                     f"the claude_code report is not whole: a record of {day} came twice"
                 )
-            self.seen.add(key)
+            self.seen.add(written)
 
     def finish(self, now: dt.datetime) -> None:
         """Take the day as ended; one without records is one without use."""
@@ -318,9 +333,7 @@ def hole(query: Query, start: dt.datetime, end: dt.datetime) -> None:
             f"the {query.report} report is not whole: {missing} "
             "(strict=False or --allow-gaps makes this a warning)"
         )
-    warnings.warn(
-        f"the {query.report} report has a hole: {missing}", IncompleteReportWarning, stacklevel=3
-    )
+    warn(f"the {query.report} report has a hole: {missing}", IncompleteReportWarning)
 
 
 def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) -> Exception:
@@ -333,7 +346,7 @@ def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) ->
     error: type[ApiError] = ApiError
     advice = f"tried {attempts} times" if attempts > 1 else ""
     if reply.status == 401:
-        error, advice = AuthenticationError, "check ANTHROPIC_ADMIN_API_KEY"
+        error, advice = AuthenticationError, "check the Admin API key, or the token"
     elif reply.status == 403:
         error, advice = PermissionDenied, "this needs an Admin API key or an org:admin token"
     elif reply.status == 429:

@@ -13,7 +13,7 @@ import attrs
 from .moments import DAY
 from .money import add
 from .query import PERIODS, Query
-from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, UsageRow, monday
+from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, ToolUse, UsageRow, monday
 from .wire import CostPage, Page, UsagePage, claude_code_row, in_utc, usage_results
 
 __all__ = ["Fold"]
@@ -69,9 +69,8 @@ class Fold:
 
     def rows(self) -> list[Row]:
         """Return the groups as rows with the report's own field names."""
-        if not self.dimensions and not self.groups:
-            self.groups[(None, None)] = None
-        rows = [self._row(key, sums) for key, sums in self.groups.items()]
+        nothing: dict[_Key, Any] = {} if self.dimensions else {(None, None): None}
+        rows = [self._row(key, sums) for key, sums in (self.groups or nothing).items()]
         rows.sort(key=_size, reverse=True)
         if self._period:
             rows.sort(key=_start)
@@ -166,16 +165,22 @@ class _CodeSums:
 
     measures: tuple[int, ...] = (0,) * len(ClaudeCodeRow.MEASURES)
     models: dict[str, ModelUse] = attrs.field(factory=dict)
-    other_tools: dict[str, tuple[int, int]] = attrs.field(factory=dict)
+    other_tools: dict[str, ToolUse] = attrs.field(factory=dict)
 
     def add(self, row: ClaudeCodeRow) -> None:
         self.measures = tuple(map(operator.add, self.measures, _CODE_MEASURES(row)))
         for use in row.models:
             known = self.models.get(use.model)
             self.models[use.model] = use if known is None else known.plus(use)
-        for name, (accepted, rejected) in row.other_tools.items():
-            before = self.other_tools.get(name, (0, 0))
-            self.other_tools[name] = (before[0] + accepted, before[1] + rejected)
+        for tool in row.other_tools:
+            before = self.other_tools.get(
+                tool.tool, ToolUse(tool=tool.tool, accepted=0, rejected=0)
+            )
+            self.other_tools[tool.tool] = ToolUse(
+                tool=tool.tool,
+                accepted=before.accepted + tool.accepted,
+                rejected=before.rejected + tool.rejected,
+            )
 
     def fields(self) -> dict[str, Any]:
         models = sorted(self.models.values(), key=lambda use: use.model)
@@ -183,7 +188,7 @@ class _CodeSums:
         return {
             **dict(zip(ClaudeCodeRow.MEASURES, self.measures, strict=True)),
             "models": tuple(models),
-            "other_tools": self.other_tools,
+            "other_tools": tuple(self.other_tools[name] for name in sorted(self.other_tools)),
         }
 
 

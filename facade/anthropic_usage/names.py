@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from anthropic_admin_client.api.organization import (
     get_organization,
@@ -17,6 +17,7 @@ from anthropic_admin_client.api.organization import (
     list_users,
     list_workspaces,
 )
+from anthropic_admin_client.models.api_key_status import ApiKeyStatus
 from anthropic_admin_client.types import UNSET
 
 from .errors import IncompleteReport, InvalidQuery
@@ -73,6 +74,10 @@ def api_keys(
     limit: int | None,
 ) -> Flow:
     """Emit lists of API keys; they hold a hint of each key, never the key."""
+    if status is not None and status not in get_args(ApiKeyStatus):
+        raise InvalidQuery(
+            f"status={status!r} is no state of a key; it is {', '.join(get_args(ApiKeyStatus))}"
+        )
     return _walk(
         "api_keys",
         lambda cursor: list_api_keys.request(

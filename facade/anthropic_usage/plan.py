@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from .moments import DAY, ceil
+from .moments import DAY
 from .query import Query
 
 __all__ = ["Window", "halves", "windows"]
@@ -19,19 +19,24 @@ class Window:
 
     starting_at: dt.datetime
     ending_at: dt.datetime
+    last: bool = False
+    """Whether nothing later seemed worth asking for when the range was cut."""
 
 
 def windows(query: Query, now: dt.datetime) -> Iterator[Window]:
     """Yield the windows that tile the query's range exactly once, in time order.
 
-    Nothing is asked for that lies more than a day ahead of `now`, which no clock is wrong by; the
-    first window is always there, so that the API has the last word on a range in the future.
+    A window that begins more than a day ahead of `now` is left out; the first is always there, so
+    that the API has the last word on a range in the future. The last one says that it is: should
+    the API's clock turn out to be ahead of `now`, there is more to ask for.
     """
-    end = max(min(query.ending_at, ceil(now + DAY, query.width)), query.starting_at + query.width)
-    start = query.starting_at
+    start, end = query.starting_at, query.ending_at
     while start < end:
         stop = start + min(query.window, end - start)
-        yield Window(start, stop)
+        last = stop >= min(end, now + DAY)
+        yield Window(start, stop, last)
+        if last:
+            return
         start = stop
 
 
@@ -40,4 +45,7 @@ def halves(window: Window, width: dt.timedelta) -> list[Window]:
     middle = window.starting_at + (window.ending_at - window.starting_at) // width // 2 * width
     if middle == window.starting_at:
         return [window]
-    return [Window(window.starting_at, middle), Window(middle, window.ending_at)]
+    return [
+        Window(window.starting_at, middle),
+        Window(middle, window.ending_at, window.last),
+    ]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, get_args
+from urllib.parse import quote
 
 import attrs
 from anthropic_admin_client.api.claude_code import get_claude_code_usage_report
@@ -27,7 +29,7 @@ from .errors import InvalidQuery
 from .moments import DAY, Moment, ceil, floor, parse_moment, rfc3339
 from .rows import ClaudeCodeRow, CostRow, Row, UsageRow
 
-__all__ = ["ClaudeCodeQuery", "CostQuery", "Many", "Query", "UsageQuery"]
+__all__ = ["ClaudeCodeQuery", "CostQuery", "Many", "Query", "UsageQuery", "check_version"]
 
 Many = str | Iterable[str]
 """One string or several."""
@@ -62,6 +64,17 @@ FILTERS: Final[Mapping[str, tuple[str, ...]]] = {
     "speeds": get_args(Speed),
 }
 """Filters of the usage report -> the values they take, none meaning any."""
+
+
+_LONGEST_FILTERS: Final = 60_000
+"""Characters of a URL that filters may take; httpx and servers refuse a little more."""
+
+
+def check_version(version: object) -> str:
+    """Return a value for the `anthropic-version` header; raises InvalidQuery for no date."""
+    if not isinstance(version, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", version, re.ASCII):
+        raise InvalidQuery(f"{version!r} is no version of the API; give one like 2023-06-01")
+    return version
 
 
 @attrs.frozen(kw_only=True)
@@ -162,7 +175,7 @@ class UsageQuery(Query):
         ending_at: Moment,
         *,
         bucket_width: str = "1d",
-        group_by: Many = (),
+        group_by: Many | None = (),
         limit: int | None = None,
         strict: bool = True,
         anthropic_version: str = "2023-06-01",
@@ -236,7 +249,7 @@ class CostQuery(Query):
         ending_at: Moment,
         *,
         bucket_width: str = "1d",
-        group_by: Many = (),
+        group_by: Many | None = (),
         limit: int | None = None,
         strict: bool = True,
         anthropic_version: str = "2023-06-01",
@@ -363,20 +376,22 @@ def _limit(limit: int | None, most: int, what: str) -> int:
     return limit
 
 
-def _many(name: str, value: Many) -> tuple[str, ...]:
-    """Return one string or several as a tuple without repeats."""
+def _many(name: str, value: Many | None) -> tuple[str, ...]:
+    """Return one string or several as a tuple without repeats; None is none."""
+    if value is None:
+        return ()
     if isinstance(value, str):
         value = (value,)
     elif isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
         raise InvalidQuery(f"{name}={value!r} is neither a string nor several strings")
     strings = list(value)
     for string in strings:
-        if not isinstance(string, str) or not string:
+        if not isinstance(string, str) or not string or not string.isprintable():
             raise InvalidQuery(f"{name} holds {string!r}, which is no identifier")
     return tuple(dict.fromkeys(strings))
 
 
-def _choices(name: str, value: Many, known: Iterable[str]) -> tuple[str, ...]:
+def _choices(name: str, value: Many | None, known: Iterable[str]) -> tuple[str, ...]:
     """Return one choice or several, each of which must be known."""
     choices = _many(name, value)
     known = tuple(known)
@@ -397,6 +412,12 @@ def _filters(given: Mapping[str, Many | None]) -> dict[str, tuple[str, ...]]:
         if not values:
             raise InvalidQuery(f"{name} is empty and would match nothing; leave it out for all")
         filters[name] = values
+    length = sum(len(quote(value)) + 32 for values in filters.values() for value in values)
+    if length > _LONGEST_FILTERS:
+        raise InvalidQuery(
+            f"the filters hold {sum(map(len, filters.values())):,} values, more than one request "
+            "can: ask for fewer, or group by the dimension and pick from the answer"
+        )
     return filters
 
 

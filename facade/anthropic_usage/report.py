@@ -20,7 +20,7 @@ from .rows import Row
 from .sinks.columns import ArrowSink, ParquetSink, require, to_pandas, to_polars
 from .sinks.delimited import CsvSink, NdjsonSink
 from .sinks.sink import Sink
-from .wire import Page, rows
+from .wire import Page, UsagePage, rows, usage_results
 
 if TYPE_CHECKING:
     import pandas
@@ -142,7 +142,7 @@ class Report(_Lazy[R]):
 
     def collect(self) -> Report[R]:
         """Return the same report, held in memory: asking it anything more costs no request."""
-        kept = list(self.parts())
+        kept = [_readable(part) for part in self.parts()]
         report: Report[R] = Report(self.query, lambda: (part for part in kept))
         report._like(self)
         return report
@@ -221,7 +221,7 @@ class AsyncReport(_Lazy[R]):
 
     async def collect(self) -> AsyncReport[R]:
         """See `Report.collect`."""
-        kept = [part async for part in self.parts()]
+        kept = [_readable(part) async for part in self.parts()]
 
         async def again() -> AsyncGenerator[Part]:
             for part in kept:
@@ -267,6 +267,14 @@ class AsyncReport(_Lazy[R]):
         except BaseException:
             sink.abort()
             raise
+
+
+def _readable(part: Part) -> Part:
+    """Return the part once its every result was read; raises IncompleteReport."""
+    if isinstance(part.page, UsagePage):
+        for bucket in part.page.data:
+            usage_results(bucket)
+    return part
 
 
 class _Groups(Generic[R]):

@@ -15,7 +15,7 @@ import msgspec
 
 from .money import add, dollars, total
 
-__all__ = ["ClaudeCodeRow", "CostRow", "ModelUse", "Row", "UsageRow"]
+__all__ = ["ClaudeCodeRow", "CostRow", "ModelUse", "Row", "ToolUse", "UsageRow"]
 
 
 class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -186,6 +186,14 @@ class ModelUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         )
 
 
+class ToolUse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """How often the proposals of a tool were taken."""
+
+    tool: str
+    accepted: int
+    rejected: int
+
+
 class ClaudeCodeRow(Row, frozen=True, kw_only=True):
     """One actor's day of Claude Code on one kind of terminal and subscription.
 
@@ -251,8 +259,8 @@ class ClaudeCodeRow(Row, frozen=True, kw_only=True):
     notebook_edit_tool_rejected: int
     models: tuple[ModelUse, ...]
     """The breakdown by model, largest estimated cost first in groups."""
-    other_tools: dict[str, tuple[int, int]] = {}
-    """Tools beyond the four named ones: name -> (accepted, rejected)."""
+    other_tools: tuple[ToolUse, ...] = ()
+    """Tools beyond the four named ones; not a column, so that the columns stay as documented."""
 
     @property
     def input_tokens(self) -> int:

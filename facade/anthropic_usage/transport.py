@@ -13,8 +13,9 @@ import importlib.metadata
 import ipaddress
 import os
 import socket
+import ssl
 import threading
-import warnings
+import time
 import zlib
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ import attrs
 import httpx
 
 from .credentials import Credentials
-from .errors import InvalidQuery
+from .errors import InvalidQuery, warn
 from .flow import Failure, Flow, Part, Reply, Send, Step, Wait
 from .governor import Backlog, Governor, Slot
 
@@ -41,6 +42,9 @@ _GZIP_OR_ZLIB: Final = 47
 
 _PATIENCE: Final = 1.0
 """Seconds to wait for a thread whose request was broken off; a daemon, it ends by itself later."""
+
+_SLOWEST: Final = 10
+"""How many times the time-out an answer may take from its first byte to its last."""
 
 _MOST_DEFLATED: Final = 1032
 """No deflate stream shrinks by more than this (zlib's technical notes)."""
@@ -64,9 +68,7 @@ def _base_url(given: str | None) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InvalidQuery("the base URL takes a host and a path, no credentials and no query")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        warnings.warn(
-            f"the key will travel unencrypted to {parts.hostname}: use https", stacklevel=4
-        )
+        warn(f"the key will travel unencrypted to {parts.hostname}: use https")
     return url.removesuffix("/v1")
 
 
@@ -96,6 +98,13 @@ class Settings:
                 max_connections=None, max_keepalive_connections=self.concurrency
             ),
             "follow_redirects": False,
+            # Made once for all connections: it takes longer than everything else about a client.
+            # Without TLS it stays empty, so nothing that came to need it would be trusted.
+            "verify": httpx.create_ssl_context()
+            if self.base_url.startswith("https:")
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            # A proxy named in the environment is for the world outside, not for this machine.
+            "trust_env": not _is_loopback(urlsplit(self.base_url).hostname or ""),
         }
 
     def backlog(self) -> Backlog:
@@ -138,7 +147,7 @@ class Transport:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        options = {**settings.httpx_options(), "verify": httpx.create_ssl_context()}
+        options = settings.httpx_options()
         self._lanes = [_Lane(options) for _ in range(settings.concurrency)]
         self._governor = Governor(settings.concurrency)
         self._unpacker = _unpacking_thread()
@@ -269,9 +278,10 @@ class Transport:
                         self._governor.end(_accepted(packed))
                         slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
                         self._turn.notify_all()
-                with self._turn:
-                    if not self._wait(left, lambda: 0.0 if slot.may_unpack() else None):
-                        return
+                if _accepted(packed):
+                    with self._turn:
+                        if not self._wait(left, lambda: 0.0 if slot.may_unpack() else None):
+                            return
                 reply = self._unpack(packed)
                 del packed
             elif isinstance(step, Wait):
@@ -298,7 +308,9 @@ class Transport:
     def _send(self, lane: _Lane, step: Send) -> _Packed | Failure:
         try:
             with lane.stream(step.request) as response:
-                return _Packed(response, list(response.iter_raw()))
+                late = _lateness(self.settings)
+                chunks = [chunk for chunk in response.iter_raw() if not late()]
+                return _Packed(response, chunks, self.settings.credentials.redact)
         except httpx.RequestError as error:
             return _failure(error, self.settings)
 
@@ -423,7 +435,8 @@ class AsyncTransport:
                 slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
                 async with self._turn:
                     self._turn.notify_all()
-                await self._wait(lambda: 0.0 if slot.may_unpack() else None)
+                if _accepted(packed):
+                    await self._wait(lambda: 0.0 if slot.may_unpack() else None)
                 reply = await self._unpack(packed)
                 del packed
             elif isinstance(step, Wait):
@@ -445,7 +458,9 @@ class AsyncTransport:
     async def _send(self, step: Send) -> _Packed | Failure:
         try:
             async with self._client.stream(**step.request) as response:
-                return _Packed(response, [chunk async for chunk in response.aiter_raw()])
+                late = _lateness(self.settings)
+                chunks = [chunk async for chunk in response.aiter_raw() if not late()]
+                return _Packed(response, chunks, self.settings.credentials.redact)
         except httpx.RequestError as error:
             return _failure(error, self.settings)
 
@@ -478,18 +493,50 @@ def user_agent() -> str:
 class _Packed:
     """An answer as it came over the wire."""
 
-    def __init__(self, response: httpx.Response, chunks: list[bytes]) -> None:
+    def __init__(
+        self, response: httpx.Response, chunks: list[bytes], redact: Callable[[bytes], bytes]
+    ) -> None:
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self.chunks = chunks
         self.size = sum(map(len, chunks))
+        self._redact = redact
 
     def unpack(self) -> Reply:
-        """Inflate the body; raises zlib.error if it is damaged."""
+        """Inflate the body; raises zlib.error if it is damaged.
+
+        What an error says is shown to people, so no key that it may echo is left in it.
+        """
+        if self.status == 200:
+            return Reply(self.status, self.headers, self._body())
+        try:
+            body = self._body()
+        except zlib.error:
+            body = b""  # the status says enough
+        headers = {
+            name: self._redact(value.encode()).decode() for name, value in self.headers.items()
+        }
+        return Reply(self.status, headers, self._redact(body))
+
+    def _body(self) -> bytes:
         body = b"".join(self.chunks)
-        if self.headers.get("content-encoding", "identity").lower() in ("gzip", "deflate"):
-            body = _inflate(body)
-        return Reply(self.status, self.headers, body)
+        packed = self.headers.get("content-encoding", "identity").lower() in ("gzip", "deflate")
+        return _inflate(body) if packed else body
+
+
+def _lateness(settings: Settings) -> Callable[[], bool]:
+    """Return what raises httpx.ReadTimeout once a body has been coming for too long.
+
+    httpx's own limit is for each piece, and an answer that comes in drops would never reach it.
+    """
+    until = time.monotonic() + _SLOWEST * settings.timeout
+
+    def late() -> bool:
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout("the answer does not end")
+        return False
+
+    return late
 
 
 def _accepted(packed: _Packed | Failure | None) -> bool:

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from .errors import IncompleteReport
-from .money import check_amount, parse_amount
+from .money import parse_amount
 from .query import Query
-from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, UsageRow
+from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, ToolUse, UsageRow
 
 __all__ = ["Page", "decode", "decode_error", "rows", "usage_results"]
 
@@ -124,10 +124,10 @@ class ModelTokens(msgspec.Struct, gc=False):
 
 
 class EstimatedCost(msgspec.Struct, gc=False):
-    """An estimate in cents; msgspec reads the number's own digits, so no float comes between."""
+    """An estimate in cents, as a number or a string; kept as written, so no float comes between."""
 
     currency: str
-    amount: Decimal
+    amount: msgspec.Raw
 
 
 class ModelBreakdown(msgspec.Struct, gc=False):
@@ -151,6 +151,12 @@ class ClaudeCodeRecord(msgspec.Struct):
     terminal_type: str | None = None
     subscription_type: str | None = None
     is_remote: bool | None = None
+
+
+class _RawRecords(msgspec.Struct):
+    """The records of an answer, as they are written."""
+
+    data: list[msgspec.Raw]
 
 
 class UsagePage(msgspec.Struct):
@@ -185,6 +191,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "claude_code": msgspec.json.Decoder(ClaudeCodePage),
 }
 _RESULTS: Final = msgspec.json.Decoder(list[UsageResult])
+_RAW_RECORDS: Final = msgspec.json.Decoder(_RawRecords)
 _NAMED_TOOLS: Final = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 _NO_ACTIONS: Final = ToolAction(0, 0)
 
@@ -210,6 +217,11 @@ def usage_results(bucket: UsageBucket) -> list[UsageResult]:
     except (ValueError, RecursionError) as error:
         start = in_utc(bucket.starting_at)
         raise _unreadable("usage", error, f" in the bucket of {start:%Y-%m-%dT%H:%MZ}") from None
+
+
+def records_as_written(body: bytes) -> list[bytes]:
+    """Return the JSON of each record of an answer that `decode` has accepted."""
+    return [bytes(record) for record in _RAW_RECORDS.decode(body).data]
 
 
 def rows(query: Query, page: Page) -> Iterator[Row]:
@@ -307,15 +319,15 @@ def claude_code_row(record: ClaudeCodeRecord) -> ClaudeCodeRow:
                 output_tokens=use.tokens.output,
                 cache_read_tokens=use.tokens.cache_read,
                 cache_creation_tokens=use.tokens.cache_creation,
-                estimated_cost_cents=use.estimated_cost.amount,
+                estimated_cost_cents=_estimate(use.estimated_cost),
             )
             for use in record.model_breakdown
         ),
-        other_tools={
-            name: (action.accepted, action.rejected)
+        other_tools=tuple(
+            ToolUse(tool=name, accepted=action.accepted, rejected=action.rejected)
             for name, action in actions.items()
             if name not in _NAMED_TOOLS
-        },
+        ),
     )
 
 
@@ -332,23 +344,29 @@ def in_utc(moment: dt.datetime) -> dt.datetime:
 class ErrorDetail(msgspec.Struct):
     """What went wrong, in the API's words."""
 
-    type: str | None = None
-    message: str | None = None
+    type: Any = None
+    message: Any = None
 
 
 class ErrorBody(msgspec.Struct):
-    """The API's error envelope."""
+    """The API's error envelope; what is no text in it is None."""
 
     error: ErrorDetail
-    request_id: str | None = None
+    request_id: Any = None
 
 
 def decode_error(body: bytes) -> ErrorBody:
     """Return the error an answer holds; an empty one if it is none (a proxy's page, say)."""
     try:
-        return msgspec.json.decode(body, type=ErrorBody)
+        answer = msgspec.json.decode(body, type=ErrorBody)
     except (ValueError, RecursionError):
         return ErrorBody(ErrorDetail())
+    detail = ErrorDetail(_text(answer.error.type), _text(answer.error.message))
+    return ErrorBody(detail, _text(answer.request_id))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _actor_name(actor: dict[str, Any]) -> str | None:
@@ -375,9 +393,15 @@ def _check_money(page: CostPage | ClaudeCodePage) -> None:
         for j, use in enumerate(record.model_breakdown):
             _check_currency(use.estimated_cost.currency, f"$.data[{i}].model_breakdown[{j}]")
             try:
-                check_amount(use.estimated_cost.amount)
+                _estimate(use.estimated_cost)
             except ValueError as error:
                 raise ValueError(f"{error} - at `$.data[{i}].model_breakdown[{j}]`") from None
+
+
+def _estimate(cost: EstimatedCost) -> Decimal:
+    """Return an estimate's cents; raises ValueError for what is no decimal number."""
+    written = bytes(cost.amount).decode()
+    return parse_amount(msgspec.json.decode(written, type=str) if written[0] == '"' else written)
 
 
 def _unreadable(report: str, error: Exception, where: str = "") -> IncompleteReport:

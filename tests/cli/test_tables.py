@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from anthropic_usage.cli.tables import print_table
 from anthropic_usage.query import ClaudeCodeQuery, CostQuery, UsageQuery
-from anthropic_usage.rows import ClaudeCodeRow, CostRow, UsageRow
+from anthropic_usage.rows import ClaudeCodeRow, CostRow, ToolUse, UsageRow
 
 START, END = dt.datetime(2026, 11, 10, tzinfo=dt.UTC), dt.datetime(2026, 11, 11, tzinfo=dt.UTC)
 KEY, WORKSPACE = "apikey_01GA2Zay2QK7g5EBEpCVvih5", "wrkspc_01L69JDJnZv2mWzZ9P1yq6w1"
@@ -122,7 +122,12 @@ def test_nulls_say_what_they_are() -> None:
 
 def test_acceptance_counts_every_tool() -> None:
     query = ClaudeCodeQuery.create(START, END)
-    row = code_row("a", edit_tool_accepted=1, edit_tool_rejected=1, other_tools={"new": (2, 0)})
+    row = code_row(
+        "a",
+        edit_tool_accepted=1,
+        edit_tool_rejected=1,
+        other_tools=(ToolUse(tool="new", accepted=2, rejected=0),),
+    )
     out = io.StringIO()
     print_table(query, [row], row, ("actor",), out)
     assert "75%" in out.getvalue()

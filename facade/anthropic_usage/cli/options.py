@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 import click
 
-from ..query import FILTERS
+from ..errors import InvalidQuery
+from ..query import FILTERS, check_version
 from .session import Connection
 from .when import FORMS
 
@@ -69,9 +69,10 @@ class Finite(click.FloatRange):
 
 
 def _version(context: click.Context, option: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-        raise click.BadParameter(f"{value!r} is no version of the API; give one like 2023-06-01")
-    return value
+    try:
+        return check_version(value)
+    except InvalidQuery as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def range_options(command: Command) -> Command:

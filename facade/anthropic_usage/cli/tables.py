@@ -262,9 +262,8 @@ def _measures(row: type[Row]) -> tuple[list[tuple[str, Cell]], tuple[str, ...]]:
 
 
 def _acceptance(row: ClaudeCodeRow) -> str:
-    others = row.other_tools.values()
     accepted: int = sum(getattr(row, f"{tool}_accepted") for tool in _TOOLS)
-    accepted += sum(yes for yes, _ in others)
+    accepted += sum(use.accepted for use in row.other_tools)
     rejected: int = sum(getattr(row, f"{tool}_rejected") for tool in _TOOLS)
-    rejected += sum(no for _, no in others)
+    rejected += sum(use.rejected for use in row.other_tools)
     return human.percent(accepted, accepted + rejected)

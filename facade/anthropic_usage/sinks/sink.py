@@ -7,13 +7,17 @@ import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self, TypeVar
+from typing import IO, Any, Final, Protocol, Self, TypeVar
 
 from ..wire import Page
 
 T_co = TypeVar("T_co", covariant=True)
 
 __all__ = ["Sink", "Staged"]
+
+_UMASK: Final = os.umask(0o077)
+"""Read once, for reading it means setting it, and that is for the whole process."""
+os.umask(_UMASK)
 
 
 class Sink(Protocol[T_co]):
@@ -45,7 +49,7 @@ class Staged:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
-        os.chmod(self._staged, 0o666 & ~_umask())
+        os.chmod(self._staged, 0o666 & ~_UMASK)
         os.replace(self._staged, self.path)
         _sync_folder(self.path.parent)
         return self.path
@@ -69,13 +73,6 @@ class Staged:
             self.commit()
         else:
             self.discard()
-
-
-def _umask() -> int:
-    """Return the process's umask; reading it means setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:
