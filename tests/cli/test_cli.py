@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anthropic_usage.cli import human
+from anthropic_usage import human
 from anthropic_usage.cli.main import main
 from anthropic_usage.cli.when import resolve
 from anthropic_usage.errors import InvalidQuery

@@ -10,9 +10,9 @@ import click
 
 from ..client import UsageClient
 from ..errors import InvalidQuery
+from ..human import clean
 from ..moments import DAY, parse_moment, utc_now
 from ..report import Report
-from .human import clean
 from .options import Finite
 from .reading import note_left_out
 from .session import demo_server

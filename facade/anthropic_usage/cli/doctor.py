@@ -18,8 +18,8 @@ import click
 from ..client import UsageClient
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..flow import Part, Retry
+from ..human import clean
 from ..moments import DAY, utc_now
-from .human import clean
 from .options import connection_options
 from .session import Connection
 

@@ -15,10 +15,10 @@ from typing import Any
 import click
 
 from ..errors import AnthropicUsageError, InvalidQuery
+from ..human import clean
 from .demo import demo, simulate
 from .doctor import doctor
 from .exporting import export_group
-from .human import clean
 from .reading import claude_code, cost, usage
 
 __all__ = ["main"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from ..analysis.source import Source
 from ..client import UsageClient
 from ..errors import InvalidQuery
 from ..flow import Part, Retry, Wait
@@ -61,6 +62,12 @@ class Connection:
                     listener=listener,
                 )
             )
+
+    @contextlib.contextmanager
+    def source(self, listener: Listener | None = None) -> Iterator[Source]:
+        """Open what analyses read their reports from."""
+        with self.client(listener) as client:
+            yield client
 
     @contextlib.contextmanager
     def meter(self) -> Iterator[Meter]:

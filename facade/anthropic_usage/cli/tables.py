@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .. import human
 from ..query import PERIODS, Query
 from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
-from . import human
 
 if TYPE_CHECKING:
     Cell = Callable[[Any], Any]

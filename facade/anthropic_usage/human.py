@@ -1,4 +1,4 @@
-"""Numbers and names as people read them on a terminal."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,61 @@
+"""Where an analysis gets its reports from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from anthropic_admin_client.models.api_key import ApiKey
+from anthropic_admin_client.models.organization import Organization
+from anthropic_admin_client.models.user import User
+from anthropic_admin_client.models.workspace import Workspace
+
+from ..moments import Moment
+from ..query import Many
+from ..report import Report
+from ..rows import ClaudeCodeRow, CostRow, UsageRow
+
+__all__ = ["Source"]
+
+
+class Source(Protocol):
+    """Whatever can be asked for reports: a `UsageClient`, or a lake.
+
+    A report may be grouped finer than it was asked to be, so an analysis sums it up with
+    `.by(...)` or `.totals()` and never counts on a row for each group.
+    """
+
+    def usage(
+        self,
+        starting_at: Moment,
+        ending_at: Moment | None = None,
+        *,
+        bucket_width: str = "1d",
+        group_by: Many | None = (),
+    ) -> Report[UsageRow]:
+        """Return the tokens used in a range."""
+
+    def cost(
+        self,
+        starting_at: Moment,
+        ending_at: Moment | None = None,
+        *,
+        group_by: Many | None = (),
+    ) -> Report[CostRow]:
+        """Return what was billed in a range."""
+
+    def claude_code(
+        self, starting_at: Moment, ending_at: Moment | None = None
+    ) -> Report[ClaudeCodeRow]:
+        """Return what Claude Code did in a range."""
+
+    def workspaces(self) -> list[Workspace]:
+        """Return the workspaces, archived ones too."""
+
+    def api_keys(self) -> list[ApiKey]:
+        """Return the API keys."""
+
+    def users(self) -> list[User]:
+        """Return the users."""
+
+    def organization(self) -> Organization:
+        """Return the organisation."""
