@@ -498,8 +498,10 @@ class _Packed:
     ) -> None:
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self.chunks = chunks
-        self.size = sum(map(len, chunks))
+        # Joined here and not where it is inflated: there it would leave holes in that thread's part
+        # of the heap, into which the next page, if it is but a little larger, would not fit.
+        self.packed = b"".join(chunks)
+        self.size = len(self.packed)
         self._redact = redact
 
     def unpack(self) -> Reply:
@@ -519,9 +521,8 @@ class _Packed:
         return Reply(self.status, headers, self._redact(body))
 
     def _body(self) -> bytes:
-        body = b"".join(self.chunks)
-        packed = self.headers.get("content-encoding", "identity").lower() in ("gzip", "deflate")
-        return _inflate(body) if packed else body
+        encoding = self.headers.get("content-encoding", "identity").lower()
+        return _inflate(self.packed) if encoding in ("gzip", "deflate") else self.packed
 
 
 def _lateness(settings: Settings) -> Callable[[], bool]:
