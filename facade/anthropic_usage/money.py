@@ -60,6 +60,11 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
     return result
 
 
+def times(amount: Decimal, factor: Decimal | int) -> Decimal:
+    """Return the exact product."""
+    return _EXACT.multiply(amount, Decimal(factor))
+
+
 def dollars(cents: Decimal) -> Decimal:
     """Return cents as dollars, exactly."""
     return _EXACT.scaleb(cents, -2)
