@@ -31,6 +31,7 @@ class Source(Protocol):
         *,
         bucket_width: str = "1d",
         group_by: Many | None = (),
+        speeds: Many | None = None,
     ) -> Report[UsageRow]:
         """Return the tokens used in a range."""
 

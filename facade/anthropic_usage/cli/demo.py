@@ -70,6 +70,20 @@ Examples:
     metavar="KIND",
     help="Go wrong on purpose: KIND[=SECONDS][:PROBABILITY][@ENDPOINT][#NTH][xTIMES].",
 )
+@click.option(
+    "--discount",
+    type=Finite(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    help="Take this share off every line of the bill.",
+)
+@click.option(
+    "--overcharge",
+    type=Finite(0),
+    default=0.0,
+    metavar="USD",
+    help="Add so many dollars to a line of each day's bill.",
+)
 @click.option("--list-faults", is_flag=True, help="List the kinds of faults and stop.")
 def simulate(
     port: int,
@@ -79,6 +93,8 @@ def simulate(
     days: int,
     now: str | None,
     faults: tuple[str, ...],
+    discount: float,
+    overcharge: float,
     list_faults: bool,
 ) -> None:
     """Serve a simulated organisation on 127.0.0.1 until interrupted."""
@@ -102,6 +118,8 @@ def simulate(
             size=size,
             days=days,
             now=None if now is None else parse_moment(now, "--now"),
+            discount=discount,
+            overcharge=overcharge,
             faults=parsed,
         )
     except (ImportError, OSError) as error:

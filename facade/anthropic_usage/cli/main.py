@@ -16,6 +16,7 @@ import click
 
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..human import clean
+from .billing import chargeback_command, prices_command, reconcile_command
 from .demo import demo, simulate
 from .doctor import doctor
 from .exporting import export_group
@@ -55,7 +56,18 @@ def cli() -> None:
     """Usage, cost and Claude Code reports of your organisation, exact and complete."""
 
 
-for command in (usage, cost, claude_code, export_group, doctor, simulate, demo):
+for command in (
+    usage,
+    cost,
+    claude_code,
+    chargeback_command,
+    reconcile_command,
+    prices_command,
+    export_group,
+    doctor,
+    simulate,
+    demo,
+):
     cli.add_command(command)
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "given",
     "output_options",
     "range_options",
+    "source_options",
 ]
 
 Command = Callable[..., Any]
@@ -153,6 +154,16 @@ def output_options(command: Command) -> Command:
     return functools.reduce(lambda made, option: option(made), reversed(options), wrapped)
 
 
+def source_options(command: Command) -> Command:
+    """Add where analyses read from: the API, or a lake of what the API said."""
+    lake = click.option(
+        "--from-lake",
+        metavar="ROOT",
+        help="Read a lake that anthropic-usage-track wrote: no network, no key.",
+    )
+    return lake(connection_options(command))
+
+
 def connection_options(command: Command) -> Command:
     """Add how to reach the API; the command gets a `connection`."""
 
@@ -167,7 +178,10 @@ def connection_options(command: Command) -> Command:
             "max_in_flight_mb",
             "progress",
         )
-        connection = Connection(**{name: options.pop(name) for name in names})
+        connection = Connection(
+            **{name: options.pop(name) for name in names},
+            from_lake=options.pop("from_lake", None),
+        )
         return command(connection=connection, **options)
 
     options = [

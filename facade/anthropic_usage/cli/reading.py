@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import operator
-import shutil
-import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import click
 
-from ..errors import IncompleteReportWarning, InvalidQuery
+from ..errors import IncompleteReportWarning
 from ..fold import Fold
 from ..moments import DAY, rfc3339, utc_now
 from ..query import (
@@ -31,7 +26,6 @@ from ..report import Report
 from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
 from ..sinks.plain import plain_row, plain_value
-from ..sinks.sink import Staged
 from .options import (
     Printing,
     comma_separated,
@@ -42,6 +36,7 @@ from .options import (
     range_options,
 )
 from .session import Connection, Meter, note
+from .spool import spool
 from .when import resolve
 
 __all__ = [
@@ -257,7 +252,7 @@ def _run(
     with connection.meter() as meter, connection.client(meter) as client, _gaps() as gaps:
         report = client.report(query)
         meter.start(query)
-        with _spool(printing.output) as out:
+        with spool(printing.output) as out:
             as_it_comes = by is None and printing.order != "desc"
             if as_it_comes and printing.format in ("csv", "ndjson"):
                 _stream(report, printing, out)
@@ -376,49 +371,6 @@ def note_left_out(headings: Iterable[str]) -> None:
 
 def _several(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-@contextlib.contextmanager
-def _spool(output: str | None) -> Iterator[IO[str]]:
-    """Collect text aside; it reaches the file or stdout only if nothing went wrong."""
-    path = None if output is None else Path(output)
-    if path is not None and (path.is_file() or not path.exists()):
-        try:
-            # What a link leads to is replaced, not the link.
-            staged = Staged(path.resolve())
-        except OSError as error:
-            raise InvalidQuery(f"cannot write {output}: {error.strerror}") from None
-        with staged:
-            text = io.TextIOWrapper(staged.file, encoding="utf-8", newline="", write_through=True)
-            yield text
-            text.flush()
-        return
-    with tempfile.SpooledTemporaryFile(
-        max_size=2**24, mode="w+", encoding="utf-8", newline=""
-    ) as spool:
-        yield cast("IO[str]", _Spool(spool, tty=path is None and sys.stdout.isatty()))
-        spool.seek(0)
-        if path is None:
-            shutil.copyfileobj(spool, sys.stdout)
-            sys.stdout.flush()
-        else:
-            # A device or a pipe is written to; a file put in its place would not be it.
-            with path.open("w", encoding="utf-8", newline="") as target:
-                shutil.copyfileobj(spool, target)
-
-
-class _Spool:
-    """A spooled file that says whether what it will be copied to is a terminal."""
-
-    def __init__(self, spool: Any, tty: bool) -> None:
-        self._spool = spool
-        self._tty = tty
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._spool, name)
-
-    def isatty(self) -> bool:
-        return self._tty
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ class Connection:
     concurrency: int
     max_in_flight_mb: float
     progress: bool
+    from_lake: str | None = None
 
     @contextlib.contextmanager
     def client(

@@ -67,10 +67,19 @@ class CostLine:
 class Costs:
     """Turns a day's cells into its bill."""
 
-    def __init__(self, seed: int, organisation: Organisation, prices: PriceList) -> None:
+    def __init__(
+        self,
+        seed: int,
+        organisation: Organisation,
+        prices: PriceList,
+        discount: Decimal = Decimal(0),
+        overcharge: Decimal = Decimal(0),
+    ) -> None:
         self._seed = seed_of(f"costs:{seed}")
         self._organisation = organisation
         self._prices = prices
+        self._share = 1 - discount
+        self._overcharge = overcharge * 100
 
     def lines(self, day: int, cells: Iterable[Cell]) -> list[CostLine]:
         """Return the lines of a day, one for each kind of token of each billed combination."""
@@ -103,7 +112,13 @@ class Costs:
             if count:
                 cents = count * self._prices.cents_per_web_search
                 lines.append(CostLine(workspace_id, "Web Search Usage", "web_search", cents))
-        return lines + list(self._hourly(day))
+        lines += self._hourly(day)
+        if self._share != 1:
+            lines = [attrs.evolve(line, amount=line.amount * self._share) for line in lines]
+        if self._overcharge and lines:
+            first = lines[0]
+            lines[0] = attrs.evolve(first, amount=first.amount + self._overcharge)
+        return lines
 
     def _hourly(self, day: int) -> Iterator[CostLine]:
         """Yield container and session time, which the usage report knows nothing of."""

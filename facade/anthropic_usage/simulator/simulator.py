@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,6 @@ from .streams import build_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from decimal import Decimal
 
     from .http.server import Server
 
@@ -38,7 +38,8 @@ class Simulator:
     workspace, model, tier and context window they make some 30 rows an hour; 7.0 makes 200, and 1.7
     makes 30 rows a minute. `days` is the organisation's age. `now` fixes the clock; None leaves it
     running. `latency_ms` delays every answer, `jitter_ms` by up to that much more. Past
-    `requests_per_minute`, requests answer 429.
+    `requests_per_minute`, requests answer 429. `discount` is the share taken off every line of the
+    bill (0.15 for 15 %), `overcharge` so many dollars that are added to one line of each day.
     """
 
     DEMO_KEY = DEMO_KEY
@@ -54,9 +55,13 @@ class Simulator:
         faults: Iterable[Fault | str] = (),
         jitter_ms: float = 0.0,
         requests_per_minute: int = 100_000,
+        discount: float | str | Decimal = 0,
+        overcharge: float | str | Decimal = 0,
     ) -> None:
         if size <= 0 or days < 1:
             raise ValueError("size must be above 0 and days at least 1")
+        if not 0 <= Decimal(str(discount)) <= 1:
+            raise ValueError("discount must be a share from 0 to 1")
         self.seed = seed
         self.latency_ms = latency_ms
         self.jitter_ms = jitter_ms
@@ -74,7 +79,7 @@ class Simulator:
         self.claude_code = ClaudeCode(seed, organisation, prices)
         self._events = Events(build_streams(seed, size, organisation, prices), organisation, prices)
         self.books = Books(self._events, lambda: seconds_of(self.now))
-        costs = Costs(seed, organisation, prices)
+        costs = Costs(seed, organisation, prices, Decimal(str(discount)), Decimal(str(overcharge)))
         self.ledger = Ledger(organisation, self.books, costs, self.claude_code)
 
     @property
@@ -141,9 +146,13 @@ def run(
     size: float = 1.0,
     days: int = 400,
     now: datetime | None = None,
+    discount: float | str | Decimal = 0,
+    overcharge: float | str | Decimal = 0,
 ) -> None:
     """Serve until SIGINT or SIGTERM; to be called in the main thread."""
-    simulator = Simulator(seed, size, days, now, latency_ms, faults)
+    simulator = Simulator(
+        seed, size, days, now, latency_ms, faults, discount=discount, overcharge=overcharge
+    )
     stop = threading.Event()
     handlers = {
         number: signal.signal(number, lambda *_: stop.set())

@@ -15,7 +15,7 @@ from ..wire import Page, rows
 from .plain import plain_row, plain_value
 from .sink import Staged
 
-__all__ = ["CsvSink", "NdjsonSink", "write_csv"]
+__all__ = ["CsvSink", "NdjsonSink", "disarm", "write_csv"]
 
 Target = str | os.PathLike[str] | IO[str]
 
@@ -94,12 +94,12 @@ def write_csv(
 
 def _cells(row: Row, columns: tuple[str, ...], excel_safe: bool) -> list[Any]:
     return [
-        _disarm(cell) if excel_safe and name in row.DIMENSIONS else cell
+        disarm(cell) if excel_safe and name in row.DIMENSIONS else cell
         for name, cell in ((name, _cell(getattr(row, name))) for name in columns)
     ]
 
 
-def _disarm(cell: Any) -> Any:
+def disarm(cell: Any) -> Any:
     """Keep a spreadsheet from taking a name or a description for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+
+import attrs
 
 from ..moments import rfc3339
 from ..money import plain
@@ -32,6 +35,11 @@ def plain_value(value: Any) -> Any:
         }
     if isinstance(value, tuple | list):
         return [plain_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): plain_value(item) for name, item in value.items()}
+    if attrs.has(type(value)):
+        fields = attrs.fields(type(value))
+        return {field.name: plain_value(getattr(value, field.name)) for field in fields}
     return value
 
 

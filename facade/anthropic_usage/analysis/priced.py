@@ -1,0 +1,77 @@
+"""Usage in the detail that prices need: by day, tier, context window, place and speed."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+
+import msgspec
+
+from ..errors import ApiError
+from ..moments import Moment
+from ..rows import UsageRow
+from .prices import PriceTable
+from .source import Source
+
+__all__ = ["PRICED_BY", "priced_usage"]
+
+PRICED_BY = ("model", "service_tier", "context_window", "inference_geo")
+"""The dimensions that decide a price; a fifth is free to say whose use it was."""
+
+_measures = operator.attrgetter(*UsageRow.MEASURES)
+
+
+def priced_usage(
+    source: Source,
+    starting_at: Moment,
+    ending_at: Moment | None = None,
+    *,
+    by: str | None = None,
+    prices: PriceTable | None = None,
+) -> list[UsageRow]:
+    """Return use by day, by `by` and by all that decides its price, in time order.
+
+    The API takes five dimensions, so the sixth, speed, comes from a second report of fast use
+    alone, asked only if a model's price depends on it. Should that be refused, `speed` stays None
+    and the cost of such a row is an interval.
+    """
+    prices = prices or PriceTable.bundled()
+    dimensions = (*(() if by is None else (by,)), *PRICED_BY)
+    report = source.usage(starting_at, ending_at, group_by=dimensions)
+    rows = report.by("day", *dimensions)
+    if not any(_may_be_fast(row, prices) for row in rows):
+        return rows
+    try:
+        fast_only = source.usage(
+            report.query.starting_at,
+            report.query.ending_at,
+            group_by=dimensions,
+            speeds="fast",
+        ).by("day", *dimensions)
+    except ApiError as error:
+        if error.status not in (400, 403, 404):
+            raise
+        return rows
+    key_of = operator.attrgetter("starting_at", *dimensions)
+    fast = {key_of(row): row for row in fast_only}
+    return [part for row in rows for part in _split(row, fast.get(key_of(row)))]
+
+
+def _may_be_fast(row: UsageRow, prices: PriceTable) -> bool:
+    price = prices.price_of(row.model, row.day) if row.model else None
+    return price is not None and price.fast_multiplier(row.day) != 1
+
+
+def _split(row: UsageRow, fast: UsageRow | None) -> Iterable[UsageRow]:
+    """Return the standard and the fast part of a row."""
+    if fast is None:
+        return [msgspec.structs.replace(row, speed="standard")]
+    rest = [every - part for every, part in zip(_measures(row), _measures(fast), strict=True)]
+    if min(rest) < 0:
+        # Use grew between the two readings; which part is fast cannot be said.
+        return [row]
+    standard = dict(zip(UsageRow.MEASURES, rest, strict=True))
+    parts = [msgspec.structs.replace(fast, speed="fast")]
+    if any(rest):
+        parts.insert(0, msgspec.structs.replace(row, speed="standard", **standard))
+    return parts

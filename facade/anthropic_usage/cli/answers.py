@@ -1,0 +1,232 @@
+"""Printing what analyses answer: an aligned table for people, exact JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, Any
+
+import attrs
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..analysis.prices import PriceTable
+from ..directory import Directory
+from ..errors import InvalidQuery
+from ..human import clean
+from ..moments import DAY, utc_now
+from ..sinks.delimited import disarm
+from ..sinks.plain import plain_value
+from .session import note
+from .spool import spool
+from .when import FORMS, resolve
+
+__all__ = [
+    "Column",
+    "Output",
+    "answer",
+    "answer_options",
+    "console_for",
+    "ids_option",
+    "names_of",
+    "period_options",
+    "price_table",
+    "pricing_option",
+    "print_columns",
+]
+
+_NO_LIMIT = 100_000
+
+
+@attrs.frozen(kw_only=True)
+class Output:
+    """How to print an answer, and where."""
+
+    format: str
+    path: str | None
+    excel_safe: bool = True
+
+
+@attrs.frozen
+class Column:
+    """One column of a table, every cell written out."""
+
+    heading: str
+    cells: Sequence[str]
+    total: str = ""
+    right: bool = False
+
+
+def answer_options(*formats: str) -> Callable[[Any], Any]:
+    """Add `--format`, a flag for each format, and `--output`; the command gets an `output`."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def wrapped(format_: str, path: str | None, **options: Any) -> Any:
+            output = Output(format=format_, path=None if path == "-" else path)
+            return command(output=output, **options)
+
+        options = [
+            click.option(
+                "--format",
+                "format_",
+                type=click.Choice(formats),
+                default=formats[0],
+                show_default=True,
+                help="How to print; numbers are exact in all but the table.",
+            ),
+            *(
+                click.option(
+                    f"--{name}", "format_", flag_value=name, help=f"The same as --format {name}."
+                )
+                for name in formats[1:]
+            ),
+            click.option(
+                "--output",
+                "-o",
+                "path",
+                type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+                help="Write to this file, which appears when it is whole; - is stdout.",
+            ),
+        ]
+        return functools.reduce(lambda made, option: option(made), reversed(options), wrapped)
+
+    return add
+
+
+def period_options(default: str) -> Callable[[Any], Any]:
+    """Add `--since`, `--until` and `--month`; the command gets `starting_at` and `ending_at`."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def wrapped(since: str | None, until: str | None, month: str | None, **options: Any) -> Any:
+            if month is not None:
+                if since is not None or until is not None:
+                    raise InvalidQuery("give --month, or --since and --until")
+                start, _ = resolve(f"{month}-01", None, utc_now())
+                end = (start.replace(day=28) + 4 * DAY).replace(day=1)
+            else:
+                start, end = resolve(since or default, until, utc_now())
+            return command(starting_at=start, ending_at=end, **options)
+
+        options = [
+            click.option(
+                "--since",
+                metavar="WHEN",
+                help=f"Start of the range, in UTC: {FORMS}.  [default: {default}]",
+            ),
+            click.option("--until", metavar="WHEN", help="End, exclusive; now, if left out."),
+            click.option("--month", metavar="YYYY-MM", help="A calendar month instead."),
+        ]
+        return functools.reduce(lambda made, option: option(made), reversed(options), wrapped)
+
+    return add
+
+
+ids_option = click.option("--ids", is_flag=True, help="Show ids instead of names.")
+
+pricing_option = click.option(
+    "--pricing-json",
+    metavar="FILE|JSON",
+    help="Prices that go first: {model: {input_per_million: 3, output_per_million: 15}}, in USD.",
+)
+
+
+def price_table(pricing_json: str | None) -> PriceTable:
+    """Return the bundled prices, with those of `--pricing-json` first."""
+    table = PriceTable.bundled()
+    if pricing_json is None:
+        return table
+    text = pricing_json
+    if not text.lstrip().startswith("{"):
+        text = read_text(pricing_json, "--pricing-json")
+    return table.with_overrides(text)
+
+
+def read_text(path: str, option: str) -> str:
+    """Return a file's text; raises InvalidQuery in one line."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise InvalidQuery(f"{option}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidQuery(f"{option}: {path} is no text in UTF-8") from None
+
+
+def names_of(source: Any, ids: bool, *kinds: str) -> Directory:
+    """Look up names unless only ids are wanted; says what could not be looked up."""
+    if ids:
+        return Directory()
+    directory = Directory.read(source, kinds=kinds)
+    for sentence in directory.missing:
+        note(sentence)
+    return directory
+
+
+def answer(
+    output: Output,
+    document: Any,
+    table: Callable[[IO[str]], None],
+    rows: Iterable[dict[str, Any]] = (),
+    names: Iterable[str] = (),
+) -> None:
+    """Print a document in the form that was asked for.
+
+    `table` writes it for people, `rows` are the lines of the CSV, and `names` their fields that
+    hold texts from outside.
+    """
+    with spool(output.path) as out:
+        if output.format == "json":
+            json.dump(plain_value(document), out, indent=2, ensure_ascii=False)
+            out.write("\n")
+        elif output.format == "csv":
+            lines = [plain_value(row) for row in rows]
+            if lines:
+                outside = set(names)
+                writer = csv.writer(out, lineterminator="\n")
+                writer.writerow(lines[0])
+                for line in lines:
+                    writer.writerow(
+                        disarm(value) if output.excel_safe and name in outside else value
+                        for name, value in line.items()
+                    )
+        else:
+            table(out)
+
+
+def console_for(out: IO[str]) -> Console:
+    """Return a console that cuts nothing where no terminal sets a width."""
+    return Console(file=out, width=None if out.isatty() else _NO_LIMIT, highlight=False)
+
+
+def print_columns(columns: Sequence[Column], out: IO[str], title: str | None = None) -> None:
+    """Print an aligned table; a last line of totals if there are any."""
+    console = console_for(out)
+    table = Table(
+        box=box.SIMPLE,
+        show_edge=False,
+        show_footer=any(column.total for column in columns),
+        pad_edge=False,
+    )
+    for column in columns:
+        table.add_column(
+            column.heading,
+            clean(column.total),
+            justify="right" if column.right else "left",
+            no_wrap=column.right,
+            overflow="fold",
+        )
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(clean(cell)) for cell in cells))
+    with console.capture() as capture:
+        if title:
+            console.print(Text(clean(title), style="bold"))
+        console.print(table)
+    text = capture.get()
+    out.write(text if out.isatty() else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
