@@ -18,7 +18,7 @@ from .priced import priced_usage
 from .prices import PriceTable, add_costs
 from .source import Source
 
-__all__ = ["Caching", "Coding", "KeySpend", "Slice", "Spend", "spend"]
+__all__ = ["Caching", "Coding", "DaySpend", "KeySpend", "Slice", "Spend", "spend"]
 
 _BILLED_TIERS = ("standard", "batch")
 _TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
@@ -37,6 +37,15 @@ class Slice:
     name: str
     billed: Decimal
     before: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class DaySpend:
+    """A day's bill in US dollars, and its parts: models, and what is charged without one."""
+
+    day: dt.date
+    billed: Decimal
+    by_model: Mapping[str, Decimal]
 
 
 @attrs.frozen(kw_only=True)
@@ -94,8 +103,7 @@ class Spend:
     organization: str | None
     billed: Decimal
     before: Decimal
-    by_day: tuple[tuple[dt.date, Mapping[str, Decimal]], ...]
-    """Each day's bill by model; charges without a model under their own name."""
+    by_day: tuple[DaySpend, ...]
     by_model: tuple[Slice, ...]
     by_workspace: tuple[Slice, ...]
     by_kind: tuple[Slice, ...]
@@ -131,7 +139,7 @@ def spend(
     """
     prices = prices or PriceTable.bundled()
     directory = directory or Directory()
-    asked = CostQuery.create(starting_at, ending_at)
+    asked = CostQuery.create(starting_at, ending_at or utc_now())
     start, end = asked.starting_at, asked.ending_at
     earlier = start - (end - start)
 
@@ -189,12 +197,15 @@ def _kind_of(line: CostRow) -> str:
     return _KINDS.get(line.cost_type or "", line.cost_type or "")
 
 
-def _by_day(lines: Iterable[CostRow]) -> tuple[tuple[dt.date, Mapping[str, Decimal]], ...]:
+def _by_day(lines: Iterable[CostRow]) -> tuple[DaySpend, ...]:
     days: dict[dt.date, dict[str, Decimal]] = defaultdict(dict)
     for line in lines:
         parts = days[line.day]
         parts[_model_of(line)] = add(parts.get(_model_of(line), ZERO), line.amount_usd)
-    return tuple(sorted(days.items()))
+    return tuple(
+        DaySpend(day=day, billed=total(parts.values()), by_model=parts)
+        for day, parts in sorted(days.items())
+    )
 
 
 def _slices(
@@ -311,7 +322,7 @@ def _notes(
             "Tokens are counted, dollars are not."
         )
     elif billed_until < min(end, utc_now()):
-        yield f"Billed dollars reach to the end of {billed_until - DAY:%Y-%m-%d}; later days have no bill yet."
+        yield f"The bill reaches up to {billed_until - DAY:%Y-%m-%d}; later days have none yet."
     if unbilled:
         tokens = sum(unbilled.values())
         tiers = ", ".join(tier.replace("_", " ") for tier in unbilled)

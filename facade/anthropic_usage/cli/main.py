@@ -21,6 +21,7 @@ from .demo import demo, simulate
 from .doctor import doctor
 from .exporting import export_group
 from .reading import claude_code, cost, usage
+from .reporting import report_command
 
 __all__ = ["main"]
 
@@ -60,6 +61,7 @@ for command in (
     usage,
     cost,
     claude_code,
+    report_command,
     chargeback_command,
     reconcile_command,
     prices_command,

@@ -1,0 +1,244 @@
+"""`report`: where the money went, on a terminal, as a page, as pictures, for chats."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import IO
+
+import click
+
+from ..analysis.spend import Slice, Spend, spend
+from ..errors import AnthropicUsageError, AuthenticationError
+from ..human import clean, count, dollars, percent
+from ..money import total
+from ..pages.figures import KIND_NAMES, change, figures, interval
+from ..sinks.sink import Staged
+from .answers import (
+    Column,
+    Output,
+    answer,
+    answer_options,
+    console_for,
+    ids_option,
+    names_of,
+    period_options,
+    price_table,
+    pricing_option,
+    print_columns,
+)
+from .options import source_options
+from .session import Connection, note
+
+__all__ = ["report_command"]
+
+_BAR = 16
+_MOST = 8
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_LEVELS = "▁▂▃▄▅▆▇█"
+
+
+@click.command(
+    "report",
+    epilog="""\b
+Examples:
+  anthropic-usage report                             month to date, on the terminal
+  anthropic-usage report --month 2026-10 --html october.html
+  anthropic-usage report --since 7d --md | pbcopy    for a chat
+  anthropic-usage report --since last-month --png charts/
+  anthropic-usage report --json | jq .billed
+  anthropic-usage report --demo --html demo.html
+
+--html and --png need the extra 'charts'.""",
+)
+@period_options("mtd")
+@click.option("--html", "html_file", type=click.Path(dir_okay=False), help="Write one HTML page.")
+@click.option(
+    "--png", "png_folder", type=click.Path(file_okay=False), help="Write the charts into a folder."
+)
+@click.option("--title", help="A heading; else the organization's name.")
+@pricing_option
+@ids_option
+@answer_options("table", "json", "md")
+@source_options
+def report_command(
+    connection: Connection,
+    output: Output,
+    starting_at: dt.datetime,
+    ending_at: dt.datetime,
+    html_file: str | None,
+    png_folder: str | None,
+    title: str | None,
+    pricing_json: str | None,
+    ids: bool,
+) -> None:
+    """Spend and its change, by model, workspace and day; caching; keys; Claude Code."""
+    table = price_table(pricing_json)
+    with connection.source() as source:
+        directory = names_of(source, ids, "workspaces", "api_keys")
+        organization = None
+        try:
+            organization = source.organization().name
+        except AuthenticationError:
+            raise
+        except AnthropicUsageError as error:
+            note(f"no name for the organization: {error}")
+        result = spend(
+            source,
+            starting_at,
+            ending_at,
+            directory=directory,
+            prices=table,
+            organization=organization,
+        )
+    if html_file is not None:
+        from ..pages import html
+
+        _write(Path(html_file), html.render(result, title=title, ids=ids).encode())
+    if png_folder is not None:
+        from ..pages.charts import charts
+
+        folder = Path(png_folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for chart in charts(result):
+            _write(folder / f"{chart.name}.png", chart.png())
+    if (html_file or png_folder) and output.format == "table" and output.path is None:
+        return
+
+    def show(out: IO[str]) -> None:
+        if output.format == "md":
+            from ..pages import markdown
+
+            out.write(markdown.render(result, title=title))
+        else:
+            _print(result, title, out)
+
+    answer(output, result, show)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with Staged(path.resolve()) as staged:
+        staged.file.write(content)
+    note(f"wrote {path} ({count(len(content))} bytes)")
+
+
+def _print(result: Spend, title: str | None, out: IO[str]) -> None:
+    console = console_for(out)
+    heading = title or result.organization or "Claude spend"
+    span = f"{result.starting_at:%Y-%m-%d} up to {result.ending_at:%Y-%m-%d}"
+    with console.capture() as capture:
+        console.print(f"{clean(heading)}, {span}", style="bold", markup=False)
+        console.print()
+        width = max(len(figure.name) for figure in figures(result))
+        for figure in figures(result):
+            line = f"{figure.name:<{width}}  {figure.value:>20}  {figure.note}"
+            console.print(line, markup=False, soft_wrap=True)
+        if result.by_day:
+            days = [day.billed for day in result.by_day]
+            first, last = result.by_day[0].day, result.by_day[-1].day
+            console.print(
+                f"{'Each day':<{width}}  {_sparkline(days):>20}  {first} to {last}, "
+                f"{dollars(min(days))} to {dollars(max(days))}",
+                markup=False,
+                soft_wrap=True,
+            )
+        console.print()
+    out.write(capture.get())
+    _print_slices("model", result.by_model, result, out)
+    _print_slices("workspace", result.by_workspace, result, out)
+    _print_slices("kind of charge", result.by_kind, result, out)
+    kinds = result.tokens.items()
+    most = max((now for now, _ in result.tokens.values()), default=0)
+    print_columns(
+        [
+            Column("tokens", [KIND_NAMES.get(name, name) for name, _ in kinds]),
+            Column("", [_bar(Decimal(now), Decimal(most)) for _, (now, _) in kinds]),
+            Column("now", [count(now) for _, (now, _) in kinds], right=True),
+            Column("before", [count(before) for _, (_, before) in kinds], right=True),
+            Column("change", [change(*pair) for _, pair in kinds], right=True),
+        ],
+        out,
+    )
+    out.write("\n")
+    keys = result.keys[:_MOST]
+    if keys:
+        highest = max(key.high for key in keys)
+        print_columns(
+            [
+                Column("api key (estimated by list prices)", [key.name for key in keys]),
+                Column("", [_bar(key.high, highest) for key in keys]),
+                Column("cost", [interval(key.low, key.high) for key in keys], right=True),
+                Column("tokens", [count(key.tokens) for key in keys], right=True),
+            ],
+            out,
+        )
+        out.write("\n")
+    coding = result.coding
+    answered = coding.accepted + coding.rejected
+    out.write(
+        f"Claude Code: {coding.people:,} people, {coding.sessions:,} sessions, "
+        f"+{coding.lines_added:,} -{coding.lines_removed:,} lines, {coding.commits:,} commits, "
+        f"{coding.pull_requests:,} pull requests, {percent(coding.accepted, answered)} of "
+        f"proposals taken, {dollars(coding.estimated_cost)} estimated, as part of the bill\n"
+    )
+    for sentence in result.notes:
+        note(sentence)
+
+
+def _print_slices(what: str, parts: Sequence[Slice], result: Spend, out: IO[str]) -> None:
+    if not parts:
+        return
+    shown = list(parts[:_MOST])
+    if rest := parts[_MOST:]:
+        shown.append(
+            Slice(
+                id=None,
+                name=f"{len(rest)} more",
+                billed=total(part.billed for part in rest),
+                before=total(part.before for part in rest),
+            )
+        )
+    most = max(part.billed for part in shown)
+    print_columns(
+        [
+            Column(what, [part.name for part in shown], "total"),
+            Column("", [_bar(part.billed, most) for part in shown]),
+            Column(
+                "billed",
+                [dollars(part.billed) for part in shown],
+                dollars(result.billed),
+                right=True,
+            ),
+            Column(
+                "before",
+                [dollars(part.before) for part in shown],
+                dollars(result.before),
+                right=True,
+            ),
+            Column(
+                "change",
+                [change(part.billed, part.before) for part in shown],
+                change(result.billed, result.before),
+                right=True,
+            ),
+        ],
+        out,
+    )
+    out.write("\n")
+
+
+def _bar(part: Decimal, most: Decimal) -> str:
+    """Return a bar of block characters, to an eighth of one."""
+    if most <= 0 or part <= 0:
+        return ""
+    eighths = round(8 * _BAR * part / most)
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+def _sparkline(amounts: Sequence[Decimal]) -> str:
+    most = max(amounts)
+    if most <= 0:
+        return _LEVELS[0] * len(amounts)
+    return "".join(_LEVELS[max(0, min(7, int(8 * amount / most)))] for amount in amounts)

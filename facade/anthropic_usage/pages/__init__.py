@@ -1,0 +1,1 @@
+"""Spend as a page, as charts, and as Markdown."""

@@ -1,0 +1,263 @@
+"""A report as one page that needs nothing else: no network, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from importlib import resources
+from typing import Any
+
+import attrs
+
+from ..analysis.spend import KeySpend, Slice, Spend
+from ..human import count, dollars
+from ..money import plain
+from ..sinks.columns import require
+from .charts import Chart, charts
+from .figures import KIND_NAMES, change, figures, interval
+
+__all__ = ["render"]
+
+_WIDE, _HALF, _NARROW = 1050, 500, 340
+
+
+@attrs.frozen(kw_only=True)
+class _Cell:
+    text: str
+    exact: str = ""
+    id: str = ""
+    classes: str = "name"
+    copy: bool = False
+    bar: str | None = None
+    mark: str = ""
+
+
+@attrs.frozen
+class _Heading:
+    heading: str
+    classes: str = ""
+
+
+@attrs.frozen
+class _Table:
+    caption: str
+    columns: Sequence[_Heading]
+    rows: Sequence[Sequence[_Cell]]
+    total: Sequence[_Cell] = ()
+
+
+def render(spend: Spend, *, title: str | None = None, ids: bool = False) -> str:
+    """Return the page; every text from outside is escaped.
+
+    Raises MissingExtra without the extra `charts`.
+    """
+    jinja2: Any = require("jinja2", "charts")
+    folder = resources.files(__package__)
+    script = folder.joinpath("report.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(
+        folder.joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
+    page: str = template.render(
+        title=title or spend.organization or "Claude spend",
+        span=_span(spend),
+        figures=figures(spend),
+        charts={chart.name: _picture(chart) for chart in charts(spend)},
+        tables=_tables(spend, ids),
+        notes=spend.notes,
+        script=_Verbatim(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    return page
+
+
+class _Verbatim(str):
+    """Our own script, which must not be escaped."""
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def _span(spend: Spend) -> str:
+    last = spend.ending_at
+    return (
+        f"{spend.starting_at:%Y-%m-%d} up to {last:%Y-%m-%d} (UTC, exclusive), compared with the "
+        f"same number of days from {spend.compared_from:%Y-%m-%d} on. Billed up to "
+        f"{spend.billed_until:%Y-%m-%d}."
+    )
+
+
+def _picture(chart: Chart) -> dict[str, str]:
+    wide = _WIDE if chart.name == "daily" else _HALF
+    pictures = {
+        f"{name}_{theme}": _data_uri(chart.svg(width, theme))
+        for name, width in (("wide", wide), ("narrow", _NARROW))
+        for theme in ("light", "dark")
+    }
+    return {"title": chart.title, "summary": chart.summary, **pictures}
+
+
+def _data_uri(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _tables(spend: Spend, ids: bool) -> dict[str, _Table]:
+    return {
+        "models": _slices("Billed, by model", spend.by_model, spend, "total-models", ids=True),
+        "workspaces": _slices(
+            "Billed, by workspace", spend.by_workspace, spend, "total-workspaces", ids
+        ),
+        "kinds": _slices(
+            "Billed, by kind of charge", spend.by_kind, spend, "total-kinds", ids=True
+        ),
+        "tokens": _tokens(spend),
+        "keys": _keys(spend.keys, ids),
+        "coding": _coding(spend),
+        "days": _days(spend),
+    }
+
+
+def _slices(caption: str, parts: Iterable[Slice], spend: Spend, mark: str, ids: bool) -> _Table:
+    parts = list(parts)
+    most = max((part.billed for part in parts), default=Decimal(0))
+    rows = []
+    for part in parts:
+        known = part.id is not None and part.id != part.name
+        shown = part.id if ids and part.id is not None and known else part.name
+        rows.append(
+            [
+                _Cell(
+                    text=part.name if mark != "total-workspaces" else str(shown),
+                    exact=part.name,
+                    id=str(part.id) if known and not ids else "",
+                    bar=_bar(part.billed, most),
+                ),
+                _money(part.billed),
+                _money(part.before, "number before"),
+                _Cell(
+                    text=change(part.billed, part.before),
+                    exact=_ratio(part.billed, part.before),
+                    classes="number",
+                ),
+            ]
+        )
+    total = [
+        _Cell(text="total"),
+        attrs.evolve(_money(spend.billed), mark=mark),
+        _money(spend.before, "number before"),
+        _Cell(text=change(spend.billed, spend.before), classes="number"),
+    ]
+    headings = [_Heading(caption.rpartition("by ")[2]), *_numbers("billed", "before", "change")]
+    headings[2] = _Heading("before", "number before")
+    return _Table(caption, headings, rows, total)
+
+
+def _tokens(spend: Spend) -> _Table:
+    most = max((now for now, _ in spend.tokens.values()), default=0)
+    rows = [
+        [
+            _Cell(text=KIND_NAMES.get(name, name), exact=name, bar=_bar(now, most)),
+            _count(now),
+            _Cell(text=count(before), exact=str(before), classes="number before"),
+            _Cell(
+                text=change(now, before),
+                exact=_ratio(Decimal(now), Decimal(before)),
+                classes="number",
+            ),
+        ]
+        for name, (now, before) in spend.tokens.items()
+    ]
+    headings = [_Heading("kind"), *_numbers("now", "before", "change")]
+    headings[2] = _Heading("before", "number before")
+    return _Table("Whole range, and the same span before it", headings, rows)
+
+
+def _keys(keys: Sequence[KeySpend], ids: bool) -> _Table:
+    shown = keys[:15]
+    most = max((key.high for key in shown), default=Decimal(0))
+    rows = [
+        [
+            _Cell(
+                text=str(key.id) if ids and key.id else key.name,
+                exact=key.name,
+                id="" if ids or key.id is None or key.id == key.name else key.id,
+                bar=_bar(key.high, most),
+            ),
+            _count(key.tokens),
+            _Cell(
+                text=interval(key.low, key.high),
+                exact=plain(key.low),
+                classes="number",
+                copy=True,
+            ),
+        ]
+        for key in shown
+    ]
+    more = f"; {len(keys) - len(shown)} more are not shown" if len(keys) > len(shown) else ""
+    caption = f"Estimated by list prices, for the bill does not name keys{more}"
+    return _Table(caption, [_Heading("key"), *_numbers("tokens", "estimated")], rows)
+
+
+def _coding(spend: Spend) -> _Table:
+    coding = spend.coding
+    answered = coding.accepted + coding.rejected
+    facts: list[tuple[str, str, str]] = [
+        ("Active developers", f"{coding.people:,}", str(coding.people)),
+        ("Sessions", f"{coding.sessions:,}", str(coding.sessions)),
+        ("Lines added", f"{coding.lines_added:,}", str(coding.lines_added)),
+        ("Lines removed", f"{coding.lines_removed:,}", str(coding.lines_removed)),
+        ("Commits", f"{coding.commits:,}", str(coding.commits)),
+        ("Pull requests", f"{coding.pull_requests:,}", str(coding.pull_requests)),
+        (
+            "Proposals accepted",
+            f"{coding.accepted / answered:.1%}" if answered else "-",
+            f"{coding.accepted}/{answered}",
+        ),
+        ("Estimated cost", dollars(coding.estimated_cost), plain(coding.estimated_cost)),
+        (
+            "Estimated cost per active developer",
+            "-" if coding.cost_per_person is None else dollars(coding.cost_per_person),
+            "" if coding.cost_per_person is None else f"{coding.cost_per_person:f}",
+        ),
+    ]
+    rows = [
+        [_Cell(text=name, exact=name), _Cell(text=text, exact=exact, classes="number", copy=True)]
+        for name, text, exact in facts
+    ]
+    caption = "The estimated cost overlaps the bill: never add the two"
+    return _Table(caption, [_Heading("what"), *_numbers("in this range")], rows)
+
+
+def _days(spend: Spend) -> _Table:
+    most = max((day.billed for day in spend.by_day), default=Decimal(0))
+    rows = [
+        [
+            _Cell(text=str(day.day), exact=str(day.day), bar=_bar(day.billed, most)),
+            _money(day.billed),
+        ]
+        for day in spend.by_day
+    ]
+    total = [_Cell(text="total"), attrs.evolve(_money(spend.billed), mark="total-days")]
+    return _Table("Billed, by day (UTC)", [_Heading("day"), *_numbers("billed")], rows, total)
+
+
+def _numbers(*names: str) -> list[_Heading]:
+    return [_Heading(name, "number") for name in names]
+
+
+def _money(amount: Decimal, classes: str = "number") -> _Cell:
+    return _Cell(text=dollars(amount), exact=plain(amount), classes=classes, copy=True)
+
+
+def _count(number: int) -> _Cell:
+    return _Cell(text=f"{number:,}", exact=str(number), classes="number", copy=True)
+
+
+def _ratio(now: Decimal, before: Decimal) -> str:
+    return f"{float((now - before) / before):.6f}" if before else ""
+
+
+def _bar(part: Decimal | int, most: Decimal | int) -> str:
+    return f"{float(100 * part / most):.1f}" if most > 0 and part > 0 else "0"
