@@ -1,6 +1,7 @@
 """The entry point: commands, one-line errors, exit codes.
 
-0 is good, 1 an error of the API or its data, 2 a wrong question, 130 an interruption.
+0 is good, 1 an error of the API or its data, 2 a wrong question, 3 a check that fired, 130 an
+interruption.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .doctor import doctor
 from .exporting import export_group
 from .reading import claude_code, cost, usage
 from .reporting import report_command
+from .watching import check_command, forecast_command
 
 __all__ = ["main"]
 
@@ -64,6 +66,8 @@ for command in (
     report_command,
     chargeback_command,
     reconcile_command,
+    forecast_command,
+    check_command,
     prices_command,
     export_group,
     doctor,

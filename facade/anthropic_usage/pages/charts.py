@@ -58,7 +58,13 @@ class Chart:
         spec: dict[str, Any] = chart.to_dict()
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         spec["background"] = None
-        spec["padding"] = 2
+        # Where the reader's font is wider than the one measured here, labels need room to grow.
+        spec["padding"] = {
+            "left": 8 if self.name == "daily" else 28,
+            "right": 8,
+            "top": 2,
+            "bottom": 2,
+        }
         font = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
         spec["config"] = {
             "font": font,
@@ -80,6 +86,7 @@ class Chart:
                 "columns": 2 if narrow else 6,
                 "labelFontSize": 12,
                 "labelLimit": 170,
+                "columnPadding": 22,
                 "symbolType": "square",
             },
         }
@@ -161,7 +168,7 @@ def _daily_marks(rows: Any, names: list[str], narrow: bool) -> Any:
                 scale=altair.Scale(paddingInner=0.15),
             ),
             y=altair.Y(
-                "usd:Q", title=None, axis=altair.Axis(format="$~s", tickCount=5, domain=False)
+                "usd:Q", title=None, axis=altair.Axis(format="$,.0f", tickCount=5, domain=False)
             ),
             color=altair.Color(
                 "part:N", scale=altair.Scale(domain=names, range=list(colours[: len(names)]))
@@ -206,7 +213,7 @@ def _bar_marks(rows: Any, narrow: bool) -> Any:
         title=None,
         axis=altair.Axis(labelExpr="slice(datum.label, 2)", ticks=False, domain=False),
     )
-    dollars = altair.Axis(format="$~s", tickCount=3 if narrow else 6, domain=False)
+    dollars = altair.Axis(format="$,.0f", tickCount=3 if narrow else 6, domain=False)
     bars = (
         altair.Chart(data)
         .mark_bar(color=_COLOURS[0], height=16)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import attrs
 
 from ..analysis.spend import Spend
-from ..human import dollars
+from ..human import count, dollars
 
 __all__ = ["KIND_NAMES", "Figure", "change", "figures", "interval", "share"]
 
@@ -65,7 +65,7 @@ def figures(spend: Spend) -> list[Figure]:
         ),
         Figure(
             name="Tokens",
-            value=f"{tokens:,}",
+            value=count(tokens),
             exact=str(tokens),
             note="all kinds, billed or not",
         ),

@@ -1,0 +1,380 @@
+"""Budgets, and what should make somebody look: overspending, jumps, a cache that fell silent."""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from ..directory import Directory
+from ..errors import InvalidQuery
+from ..human import dollars
+from ..moments import DAY, floor, utc_now
+from ..money import ZERO, add, check_amount, times, total
+from ..rows import CostRow, UsageRow, monday
+from .forecast import Projection, project
+from .priced import priced_usage
+from .prices import PriceTable
+from .source import Source
+
+__all__ = ["Alert", "Budget", "Budgets", "Checked", "State", "check"]
+
+PERIODS = ("month", "week", "day")
+SUBJECTS = ("workspace", "api_key", "model")
+_HISTORY = 84 * DAY
+_WEEKS = 4
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """So many US dollars a period, for everything or for one workspace, API key or model."""
+
+    name: str
+    amount: Decimal
+    period: str = "month"
+    subject: str | None = None
+    """One of `workspace`, `api_key`, `model`; None is the organisation."""
+    value: str | None = None
+    """The subject's id or name."""
+    warn_at: tuple[int, ...] = (100,)
+    """Percentages of the amount that alert when they are reached."""
+    on_forecast: bool = True
+    """Whether a projection above the amount alerts."""
+
+
+@attrs.frozen(kw_only=True)
+class Budgets:
+    """What is checked."""
+
+    budgets: tuple[Budget, ...] = ()
+    jump_factor: Decimal | None = Decimal(2)
+    """How many times the usual bill of its weekday makes a day a jump; None checks none."""
+    jump_usd: Decimal = Decimal(25)
+    """The least that a jump must be above the usual, in US dollars."""
+    cache_drop: Decimal | None = Decimal(10)
+    """By how many percentage points the cache rate may fall; None checks none."""
+
+    @classmethod
+    def parse(cls, text: str) -> Budgets:
+        """Read a YAML (or JSON) document; raises InvalidQuery that names what is wrong.
+
+        See `anthropic-usage check --help` for its form.
+        """
+        import yaml
+
+        try:
+            # The base loader leaves numbers as they were written, so that money stays exact.
+            document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes strings only
+        except yaml.YAMLError as error:
+            raise InvalidQuery(f"it is no YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(document, dict):
+            raise InvalidQuery("it must be an object with a list of budgets")
+        _known("it", document, ("budgets", "jump", "cache_drop"))
+        entries = document.get("budgets", [])
+        if not isinstance(entries, list):
+            raise InvalidQuery("budgets must be a list")
+        jump = document.get("jump", {})
+        options: dict[str, Any] = {}
+        if jump == "off":
+            options["jump_factor"] = None
+        elif isinstance(jump, dict):
+            _known("jump", jump, ("factor", "usd"))
+            if "factor" in jump:
+                options["jump_factor"] = _number("jump.factor", jump["factor"], at_least=1)
+            if "usd" in jump:
+                options["jump_usd"] = _number("jump.usd", jump["usd"])
+        else:
+            raise InvalidQuery("jump must be off, or {factor: 2, usd: 25}")
+        drop = document.get("cache_drop")
+        if drop is not None:
+            options["cache_drop"] = None if drop == "off" else _number("cache_drop", drop)
+        return cls(budgets=tuple(_budget(n, e) for n, e in enumerate(entries, 1)), **options)
+
+
+@attrs.frozen(kw_only=True)
+class State:
+    """How a budget stands, in US dollars."""
+
+    budget: Budget
+    first_day: dt.date
+    last_day: dt.date
+    spent: Decimal
+    estimated: bool
+    """Whether it is usage at list prices, because the bill does not name keys."""
+    rest: Projection
+
+    @property
+    def projected(self) -> Decimal:
+        """What the period will most likely have cost."""
+        return add(self.spent, self.rest.middle)
+
+
+@attrs.frozen(kw_only=True)
+class Alert:
+    """Something that somebody should look at."""
+
+    kind: str
+    """`budget`, `forecast`, `jump` or `cache`."""
+    subject: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class Checked:
+    """What a check found."""
+
+    billed_until: dt.date
+    states: tuple[State, ...]
+    alerts: tuple[Alert, ...]
+    notes: tuple[str, ...]
+
+
+def check(
+    source: Source,
+    budgets: Budgets,
+    *,
+    directory: Directory | None = None,
+    prices: PriceTable | None = None,
+    today: dt.date | None = None,
+) -> Checked:
+    """Check budgets, the last billed day against its weekdays before, and the cache rate.
+
+    Reads twelve weeks of the bill. Raises InvalidQuery for a budget of something unknown.
+    """
+    today = today or utc_now().date()
+    directory = directory or Directory()
+    prices = prices or PriceTable.bundled()
+    start = min(today.replace(day=1), monday(today)) - _HISTORY
+    bill = source.cost(start, today + DAY, group_by=("workspace_id", "description"))
+    lines = bill.by("day", "workspace_id", "model")
+    settled = bill.settled_until or bill.query.ending_at
+    until = min(today, floor(settled, DAY).date())
+    lines = [line for line in lines if line.day < until]
+    wants_keys = any(budget.subject == "api_key" for budget in budgets.budgets)
+    usage = priced_usage(source, start, today + DAY, by="api_key_id", prices=prices)
+    usage = [row for row in usage if row.day < until]
+    states = [_state(budget, lines, usage, directory, prices, until) for budget in budgets.budgets]
+    alerts = [alert for state in states for alert in _overspent(state)]
+    alerts += _jumps(lines, budgets, directory, until)
+    alerts += _cache(usage, budgets, until)
+    notes = [f"billed up to {until - DAY}"]
+    if wants_keys:
+        notes.append("budgets of API keys count usage at list prices: the bill names no keys")
+    notes += dict.fromkeys(state.rest.note for state in states if state.rest.note)
+    return Checked(
+        billed_until=until, states=tuple(states), alerts=tuple(alerts), notes=tuple(notes)
+    )
+
+
+def _state(
+    budget: Budget,
+    lines: Sequence[CostRow],
+    usage: Sequence[UsageRow],
+    directory: Directory,
+    prices: PriceTable,
+    until: dt.date,
+) -> State:
+    daily: dict[dt.date, Decimal] = defaultdict(lambda: ZERO)
+    known = False
+    if budget.subject == "api_key":
+        for row in usage:
+            if budget.value in (row.api_key_id, directory.api_key(row.api_key_id)):
+                known = True
+                daily[row.day] = add(daily[row.day], prices.cost(row).high)
+    else:
+        for line in lines:
+            if _concerns(budget, line, directory):
+                known = True
+                daily[line.day] = add(daily[line.day], line.amount_usd)
+    if budget.subject is not None and not known and not _exists(budget, directory):
+        raise InvalidQuery(
+            f"budget {budget.name!r}: no {budget.subject.replace('_', ' ')} {budget.value!r} has "
+            "cost anything in twelve weeks, and none has that name"
+        )
+    first, last = _period(budget.period, until)
+    history = _filled(daily, until)
+    return State(
+        budget=budget,
+        first_day=first,
+        last_day=last,
+        spent=total(amount for day, amount in daily.items() if first <= day <= last),
+        estimated=budget.subject == "api_key",
+        rest=project(history, (last + DAY - max(until, first)).days),
+    )
+
+
+def _concerns(budget: Budget, line: CostRow, directory: Directory) -> bool:
+    if budget.subject is None:
+        return True
+    if budget.subject == "model":
+        return line.model == budget.value
+    return budget.value in (line.workspace_id, directory.workspace(line.workspace_id))
+
+
+def _exists(budget: Budget, directory: Directory) -> bool:
+    names: Mapping[str, str] = {
+        "workspace": directory.workspaces,
+        "api_key": directory.api_keys,
+    }.get(budget.subject or "", {})
+    return budget.value in names or budget.value in names.values()
+
+
+def _period(period: str, until: dt.date) -> tuple[dt.date, dt.date]:
+    """Return the first and the last day of the period that is checked.
+
+    A day is the last one billed; a month or week is the one that is not over, or has just ended.
+    """
+    if period == "day":
+        return until - DAY, until - DAY
+    if period == "week":
+        first = monday(until)
+        return first, first + 6 * DAY
+    first = until.replace(day=1)
+    return first, (first.replace(day=28) + 4 * DAY).replace(day=1) - DAY
+
+
+def _filled(daily: Mapping[dt.date, Decimal], until: dt.date) -> list[Decimal]:
+    if not daily:
+        return []
+    first = min(daily)
+    return [daily.get(first + step * DAY, ZERO) for step in range((until - first).days)]
+
+
+def _overspent(state: State) -> Iterable[Alert]:
+    budget = state.budget
+    reached = [
+        percent
+        for percent in budget.warn_at
+        if state.spent >= times(budget.amount, Decimal(percent) / 100)
+    ]
+    about = "is estimated to have used" if state.estimated else "was billed"
+    span = f"{state.first_day} to {state.last_day}"
+    if reached:
+        yield Alert(
+            kind="budget",
+            subject=budget.name,
+            message=(
+                f"{budget.name} {about} {dollars(state.spent)} of {dollars(budget.amount)} "
+                f"({state.spent / budget.amount:.0%}) in {span}, past {max(reached)}%"
+            ),
+        )
+    if budget.on_forecast and state.spent < budget.amount < state.projected:
+        yield Alert(
+            kind="forecast",
+            subject=budget.name,
+            message=(
+                f"{budget.name} is on the way to {dollars(state.projected)} of "
+                f"{dollars(budget.amount)} in {span}"
+            ),
+        )
+
+
+def _jumps(
+    lines: Sequence[CostRow], budgets: Budgets, directory: Directory, until: dt.date
+) -> list[Alert]:
+    """Compare the last billed day with the same weekday of the weeks before."""
+    factor = budgets.jump_factor
+    if factor is None:
+        return []
+    series: dict[str, dict[dt.date, Decimal]] = defaultdict(lambda: defaultdict(lambda: ZERO))
+    for line in lines:
+        names = ["everything", f"workspace {directory.workspace(line.workspace_id)}"]
+        if line.model:
+            names.append(f"model {line.model}")
+        for name in names:
+            series[name][line.day] = add(series[name][line.day], line.amount_usd)
+    alerts = []
+    day = until - DAY
+    for name, days in series.items():
+        usual = statistics.median(
+            days.get(day - 7 * week * DAY, ZERO) for week in range(1, _WEEKS + 1)
+        )
+        amount = days.get(day, ZERO)
+        if amount - usual >= budgets.jump_usd and amount > usual * factor:
+            message = (
+                f"{name} was billed {dollars(amount)} on {day:%A}, {day}; the four "
+                f"{day:%A}s before it were at {dollars(usual)}"
+            )
+            alerts.append(Alert(kind="jump", subject=name, message=message))
+    return alerts
+
+
+def _cache(usage: Sequence[UsageRow], budgets: Budgets, until: dt.date) -> list[Alert]:
+    """Compare the cache rate of the last seven days with the four weeks before."""
+    if budgets.cache_drop is None:
+        return []
+    now = _cache_rate(usage, until - 7 * DAY, until)
+    before = _cache_rate(usage, until - 35 * DAY, until - 7 * DAY)
+    if now is None or before is None or before - now < budgets.cache_drop:
+        return []
+    message = (
+        f"only {now:.1f}% of input was read from the cache in the last seven days; it was "
+        f"{before:.1f}% in the four weeks before"
+    )
+    return [Alert(kind="cache", subject="everything", message=message)]
+
+
+def _cache_rate(usage: Sequence[UsageRow], start: dt.date, end: dt.date) -> Decimal | None:
+    rows = [row for row in usage if start <= row.day < end]
+    everything = sum(row.input_tokens for row in rows)
+    reads = sum(row.cache_read_input_tokens for row in rows)
+    return Decimal(100 * reads) / everything if everything else None
+
+
+def _budget(number: int, entry: Any) -> Budget:
+    where = f"budget {number}"
+    if not isinstance(entry, dict):
+        raise InvalidQuery(f"{where} must be an object such as {{name: all, amount_usd: 1000}}")
+    known = ("name", "amount_usd", "period", "warn_at", "forecast", *SUBJECTS)
+    _known(where, entry, known)
+    if "amount_usd" not in entry:
+        raise InvalidQuery(f"{where} lacks amount_usd")
+    subjects = [name for name in SUBJECTS if name in entry]
+    if len(subjects) > 1:
+        raise InvalidQuery(f"{where} is of {' and '.join(subjects)}: give one of them")
+    subject = subjects[0] if subjects else None
+    value = None if subject is None else entry[subject]
+    if subject is not None and (not isinstance(value, str) or not value):
+        raise InvalidQuery(f"{where}: {subject} must be an id or a name")
+    period = entry.get("period", "month")
+    if period not in PERIODS:
+        raise InvalidQuery(f"{where}: period {period!r} is none of {', '.join(PERIODS)}")
+    amount = _number(f"{where}: amount_usd", entry["amount_usd"])
+    if not amount:
+        raise InvalidQuery(f"{where}: amount_usd must be above 0")
+    warn_at = entry.get("warn_at", ["100"])
+    if not isinstance(warn_at, list) or not all(str(item).isdecimal() for item in warn_at):
+        raise InvalidQuery(f"{where}: warn_at must be a list of whole percentages, like [80, 100]")
+    forecast = entry.get("forecast", "true")
+    if forecast not in ("true", "false"):
+        raise InvalidQuery(f"{where}: forecast must be true or false")
+    return Budget(
+        name=str(entry.get("name") or value or "everything"),
+        amount=amount,
+        period=period,
+        subject=subject,
+        value=value,
+        warn_at=tuple(int(item) for item in warn_at),
+        on_forecast=forecast == "true",
+    )
+
+
+def _known(where: str, entry: Mapping[str, Any], names: Iterable[str]) -> None:
+    unknown = sorted(set(entry) - set(names))
+    if unknown:
+        raise InvalidQuery(f"{where} has {unknown[0]!r}; known are {', '.join(names)}")
+
+
+def _number(where: str, value: Any, at_least: int = 0) -> Decimal:
+    try:
+        number = check_amount(Decimal(str(value).replace("_", "").replace(",", "")))
+    except (ArithmeticError, ValueError):
+        raise InvalidQuery(f"{where} is {value!r}, which is no number") from None
+    if number < at_least:
+        raise InvalidQuery(f"{where} must be at least {at_least}")
+    return number

@@ -1,0 +1,276 @@
+"""`forecast` and `check`: what will it be, and should somebody look?"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import IO, Any
+
+import click
+
+from ..analysis.budgets import Budgets, Checked, State, check
+from ..analysis.forecast import Forecast, forecast
+from ..errors import InvalidQuery
+from ..human import clean, dollars
+from ..moments import parse_moment
+from .answers import (
+    Column,
+    Output,
+    answer,
+    answer_options,
+    console_for,
+    ids_option,
+    names_of,
+    price_table,
+    pricing_option,
+    print_columns,
+    read_text,
+)
+from .options import source_options
+from .session import Connection, note
+
+__all__ = ["FIRED", "check_command", "forecast_command"]
+
+FIRED = 3
+"""The exit code of a check that found something."""
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+
+
+@click.command(
+    "forecast",
+    epilog="""\b
+Examples:
+  anthropic-usage forecast
+  anthropic-usage forecast --by workspace_id
+  anthropic-usage forecast --month 2026-03 --level 95 --json
+  anthropic-usage forecast --demo
+
+Needs the extra 'forecast' once there are three weeks of bills.""",
+)
+@click.option("--month", metavar="YYYY-MM", help="The month to project.  [default: this one]")
+@click.option(
+    "--by", type=click.Choice(["workspace_id", "model"]), help="A projection for each of these too."
+)
+@click.option(
+    "--level",
+    type=click.IntRange(50, 99),
+    default=80,
+    show_default=True,
+    metavar="PERCENT",
+    help="How often the truth should lie in the interval.",
+)
+@ids_option
+@answer_options("table", "json", "csv")
+@source_options
+def forecast_command(
+    connection: Connection, output: Output, month: str | None, by: str | None, level: int, ids: bool
+) -> None:
+    """Project the month's bill to its end, with an interval."""
+    with connection.source() as source:
+        directory = names_of(source, ids or by != "workspace_id", "workspaces")
+        results = forecast(source, month=month, by=by, level=level / 100)
+    rows = []
+    for place, result in enumerate(results):
+        named = result.name
+        if place and by == "workspace_id":
+            named = result.id or "default workspace" if ids else directory.workspace(result.id)
+        elif place and result.id is None:
+            named = "charges without a model"
+        rows.append(_forecast_row(named, result, place))
+
+    def show(out: IO[str]) -> None:
+        columns = [
+            Column(by or "forecast", [row["name"] for row in rows]),
+            Column("so far", [dollars(row["billed_usd"]) for row in rows], right=True),
+            Column("at the end", [dollars(row["projected_usd"]) for row in rows], right=True),
+            Column(
+                f"{level}% interval",
+                [
+                    "-"
+                    if row["low_usd"] == row["high_usd"]
+                    else f"{dollars(row['low_usd'])} to {dollars(row['high_usd'])}"
+                    for row in rows
+                ],
+                right=True,
+            ),
+            Column("last four weeks", [_spark(result) for result in results]),
+        ]
+        first = results[0]
+        title = f"{first.first_day} to {first.last_day}, billed up to {first.billed_until}"
+        print_columns(columns, out, f"{title} (exclusive)")
+
+    answer(output, {"level": level, "forecasts": rows}, show, rows, ("name",))
+    for sentence in dict.fromkeys(result.rest.note for result in results if result.rest.note):
+        note(sentence)
+
+
+def _forecast_row(named: str, result: Forecast, place: int) -> dict[str, Any]:
+    return {
+        "name": named,
+        "id": result.id,
+        "total": place == 0,
+        "first_day": result.first_day,
+        "last_day": result.last_day,
+        "billed_until": result.billed_until,
+        "billed_usd": result.billed,
+        "projected_usd": result.middle,
+        "low_usd": result.low,
+        "high_usd": result.high,
+        "days_left": result.rest.days,
+        "method": result.rest.method,
+        "note": result.rest.note,
+    }
+
+
+def _spark(result: Forecast) -> str:
+    days = [amount for _, amount in result.history[-28:]]
+    most = max(days, default=Decimal(0))
+    if most <= 0:
+        return ""
+    return "".join(_LEVELS[max(0, min(7, int(8 * amount / most)))] for amount in days)
+
+
+@click.command(
+    "check",
+    epilog="""\b
+Examples:
+  anthropic-usage check --budget budgets.yml
+  anthropic-usage check --budget budgets.yml --json
+  anthropic-usage check --budget budgets.yml --slack | curl -d @- "$SLACK_WEBHOOK"
+  anthropic-usage check --demo                         jumps and the cache rate only
+
+budgets.yml:
+  budgets:
+    - {name: everything, amount_usd: 12000, warn_at: [80, 100]}
+    - {workspace: Support, amount_usd: 900, period: week}
+    - {api_key: nightly-batch, amount_usd: 40.50, period: day, forecast: false}
+    - {model: claude-opus-5, amount_usd: 2000}
+  jump: {factor: 2, usd: 25}      a day twice its weekday's usual and 25 dollars above; or off
+  cache_drop: 10                  percentage points in a week; or off
+
+Exit code 3 says that something fired, 0 that nothing did.""",
+)
+@click.option(
+    "--budget", "budget_file", type=click.Path(dir_okay=False), help="Budgets and limits, in YAML."
+)
+@click.option("--slack", is_flag=True, help="Print what Slack's incoming webhooks take.")
+@click.option("--today", metavar="YYYY-MM-DD", help="Check as of this day.  [default: today]")
+@pricing_option
+@ids_option
+@answer_options("table", "json")
+@source_options
+@click.pass_context
+def check_command(
+    context: click.Context,
+    connection: Connection,
+    output: Output,
+    budget_file: str | None,
+    slack: bool,
+    today: str | None,
+    pricing_json: str | None,
+    ids: bool,
+) -> None:
+    """Check budgets, jumps and the cache rate; exit code 3 when something fires."""
+    budgets = Budgets()
+    if budget_file is not None:
+        try:
+            budgets = Budgets.parse(read_text(budget_file, "--budget"))
+        except InvalidQuery as error:
+            raise InvalidQuery(f"{budget_file}: {error}") from None
+    table = price_table(pricing_json)
+    day = parse_moment(today, "--today").date() if today else None
+    with connection.source() as source:
+        directory = names_of(source, ids, "workspaces", "api_keys")
+        result = check(source, budgets, directory=directory, prices=table, today=day)
+
+    def show(out: IO[str]) -> None:
+        if slack:
+            json.dump(_slack(result), out, ensure_ascii=False)
+            out.write("\n")
+        else:
+            _print(result, out)
+
+    answer(output, {"fired": bool(result.alerts), **_document(result)}, show)
+    if output.format == "table" and not slack:
+        for sentence in result.notes:
+            note(sentence)
+    context.exit(FIRED if result.alerts else 0)
+
+
+def _document(result: Checked) -> dict[str, Any]:
+    return {
+        "billed_until": result.billed_until,
+        "alerts": result.alerts,
+        "budgets": [_state(state) for state in result.states],
+        "notes": result.notes,
+    }
+
+
+def _state(state: State) -> dict[str, Any]:
+    budget = state.budget
+    return {
+        "name": budget.name,
+        "subject": budget.subject,
+        "value": budget.value,
+        "period": budget.period,
+        "first_day": state.first_day,
+        "last_day": state.last_day,
+        "amount_usd": budget.amount,
+        "spent_usd": state.spent,
+        "estimated": state.estimated,
+        "projected_usd": state.projected,
+        "projected_by": state.rest.method,
+    }
+
+
+def _print(result: Checked, out: IO[str]) -> None:
+    if result.states:
+        states = result.states
+        print_columns(
+            [
+                Column("budget", [state.budget.name for state in states]),
+                Column("period", [state.budget.period for state in states]),
+                Column("amount", [dollars(state.budget.amount) for state in states], right=True),
+                Column("spent", [dollars(state.spent) for state in states], right=True),
+                Column(
+                    "", [f"{state.spent / state.budget.amount:.0%}" for state in states], right=True
+                ),
+                Column("at the end", [dollars(state.projected) for state in states], right=True),
+            ],
+            out,
+        )
+        out.write("\n")
+    console = console_for(out)
+    with console.capture() as capture:
+        for alert in result.alerts:
+            text = f"{alert.kind:<9} {clean(alert.message)}"
+            console.print(text, style="bold red", markup=False, soft_wrap=True)
+        if not result.alerts:
+            console.print("nothing fired", markup=False)
+    out.write(capture.get())
+
+
+def _slack(result: Checked) -> dict[str, Any]:
+    """Return a message; texts from outside cannot mention anybody or become links."""
+    heading = f"Claude spend: {len(result.alerts)} to look at" if result.alerts else ""
+    heading = heading or "Claude spend: nothing to look at"
+    lines = [f"• *{alert.kind}*: {_mrkdwn(alert.message)}" for alert in result.alerts]
+    blocks: list[dict[str, Any]] = [
+        {"type": "header", "text": {"type": "plain_text", "text": heading}}
+    ]
+    # A block takes 3,000 characters, a message 50 blocks.
+    for line in lines[:40]:
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": line[:2900]}})
+    if len(lines) > 40:
+        more = {"type": "mrkdwn", "text": f"and {len(lines) - 40} more"}
+        blocks.append({"type": "section", "text": more})
+    notes = _mrkdwn("; ".join(result.notes))[:2900]
+    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": notes}]})
+    return {"text": heading, "blocks": blocks}
+
+
+def _mrkdwn(text: str) -> str:
+    text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A zero-width space keeps stars and the like from formatting what is around them.
+    return "".join(f"\u200b{c}\u200b" if c in "*_~`" else c for c in text)
