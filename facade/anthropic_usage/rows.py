@@ -118,6 +118,11 @@ class UsageRow(_Bucketed, frozen=True, gc=False, kw_only=True):
         """All input and all output."""
         return self.input_tokens + self.output_tokens
 
+    @property
+    def cache_efficiency(self) -> float | None:
+        """Cache reads as a share of all input, from 0 to 1; None where there was no input."""
+        return self.cache_read_input_tokens / self.input_tokens if self.input_tokens else None
+
 
 class CostRow(_Bucketed, frozen=True, gc=False, kw_only=True):
     """Billed dollars of one UTC day and one combination of the dimensions grouped by.

@@ -1,7 +1,9 @@
-"""`export`: long reports into a folder, resumable."""
+"""`export`: long reports into a folder, resumable; or one CSV with the cookbook's columns."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,10 @@ import click
 
 from ..errors import InvalidQuery
 from ..export import FORMATS, export
+from ..money import plain
 from ..query import Query
+from ..rows import CostRow, UsageRow
+from ..sinks.delimited import disarm
 from .options import connection_options, filter_options, range_options
 from .reading import (
     claude_code_query,
@@ -21,6 +26,7 @@ from .reading import (
     width_option,
 )
 from .session import Connection, note
+from .spool import spool
 
 __all__ = ["export_group"]
 
@@ -33,17 +39,21 @@ Examples:
   anthropic-usage export cost --since 2025-01-01 --group-by description --out cost --format csv
   anthropic-usage export claude-code --since 90d --out code
   anthropic-usage export usage --demo --since 30d --out /tmp/demo
+  anthropic-usage export usage --since 14d --csv usage_data.csv
+  anthropic-usage export cost --since 14d --csv cost_data.csv
 
 Run the same command again if it was interrupted: it goes on where it was.""",
 )
 def export_group() -> None:
-    """Write long reports into a folder, a file a window; resumable."""
+    """Write long reports into a folder, a file a window; resumable.
+
+    With --csv, usage and cost go into one CSV file with the columns of Anthropic's cookbook.
+    """
 
 
 def _out_options(command: Any) -> Any:
     out = click.option(
         "--out",
-        required=True,
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
         help="The folder; it belongs to this export alone.",
@@ -59,6 +69,38 @@ def _out_options(command: Any) -> Any:
     return out(format_(command))
 
 
+def _csv_option(columns: Mapping[str, Any]) -> Callable[[Any], Any]:
+    return click.option(
+        "--csv",
+        "csv_file",
+        type=click.Path(dir_okay=False, allow_dash=True),
+        metavar="FILE",
+        help=f"Instead of --out: one CSV by day with {', '.join(columns)}; - is stdout.",
+    )
+
+
+_USAGE_COLUMNS: dict[str, Callable[[UsageRow], Any]] = {
+    "date": lambda row: row.day.isoformat(),
+    "model": lambda row: row.model,
+    "service_tier": lambda row: row.service_tier,
+    "workspace_id": lambda row: row.workspace_id,
+    "uncached_input_tokens": lambda row: row.uncached_input_tokens,
+    "output_tokens": lambda row: row.output_tokens,
+    "cache_creation_tokens": lambda row: (
+        row.cache_creation_5m_input_tokens + row.cache_creation_1h_input_tokens
+    ),
+    "cache_read_tokens": lambda row: row.cache_read_input_tokens,
+    "web_search_requests": lambda row: row.web_search_requests,
+}
+_COST_COLUMNS: dict[str, Callable[[CostRow], Any]] = {
+    "date": lambda row: row.day.isoformat(),
+    "workspace_id": lambda row: row.workspace_id,
+    "description": lambda row: disarm(row.description),
+    "currency": lambda row: row.currency,
+    "amount_usd": lambda row: plain(row.amount_usd),
+}
+
+
 @export_group.command("usage")
 @range_options
 @width_option
@@ -66,10 +108,19 @@ def _out_options(command: Any) -> Any:
 @filter_options
 @limit_option("31 x 1d, 168 x 1h, 1440 x 1m")
 @gaps_option
+@_csv_option(_USAGE_COLUMNS)
 @_out_options
 @connection_options
-def export_usage(connection: Connection, out: Path, format_: str, **asked: Any) -> None:
+def export_usage(
+    connection: Connection, out: Path | None, format_: str, csv_file: str | None, **asked: Any
+) -> None:
     """Tokens used through the Messages API."""
+    if csv_file is not None:
+        _no_other(out, asked, "bucket_width", "1d")
+        asked["group_by"] = ("model", "service_tier", "workspace_id")
+        query = usage_query(connection, by=(), **asked)
+        _write_csv(connection, query, _USAGE_COLUMNS, csv_file)
+        return
     _run(connection, usage_query(connection, by=(), **asked), out, format_, asked)
 
 
@@ -78,10 +129,18 @@ def export_usage(connection: Connection, out: Path, format_: str, **asked: Any) 
 @group_by_option
 @limit_option("31 days")
 @gaps_option
+@_csv_option(_COST_COLUMNS)
 @_out_options
 @connection_options
-def export_cost(connection: Connection, out: Path, format_: str, **asked: Any) -> None:
+def export_cost(
+    connection: Connection, out: Path | None, format_: str, csv_file: str | None, **asked: Any
+) -> None:
     """Billed dollars, exact; completed UTC days only."""
+    if csv_file is not None:
+        _no_other(out, asked)
+        asked["group_by"] = ("workspace_id", "description")
+        _write_csv(connection, cost_query(connection, by=(), **asked), _COST_COLUMNS, csv_file)
+        return
     _run(connection, cost_query(connection, by=(), **asked), out, format_, asked)
 
 
@@ -90,14 +149,45 @@ def export_cost(connection: Connection, out: Path, format_: str, **asked: Any) -
 @limit_option("1000 records")
 @_out_options
 @connection_options
-def export_claude_code(connection: Connection, out: Path, format_: str, **asked: Any) -> None:
+def export_claude_code(
+    connection: Connection, out: Path | None, format_: str, **asked: Any
+) -> None:
     """What Claude Code did, record by record; a file a day."""
     _run(connection, claude_code_query(connection, **asked), out, format_, asked)
 
 
-def _run(
-    connection: Connection, query: Query, out: Path, format_: str, asked: dict[str, Any]
+def _no_other(out: Path | None, asked: dict[str, Any], *fixed: str) -> None:
+    """Refuse what one CSV with fixed columns cannot do."""
+    if out is not None:
+        raise InvalidQuery("give --csv FILE or --out DIR")
+    if asked["group_by"]:
+        raise InvalidQuery("--csv has its own columns: leave out --group-by, or use --out")
+    for name, value in zip(fixed[::2], fixed[1::2], strict=True):
+        if asked[name] != value:
+            raise InvalidQuery(f"--csv is by day: --{name.replace('_', '-')} must be {value}")
+
+
+def _write_csv(
+    connection: Connection, query: Query, columns: Mapping[str, Callable[[Any], Any]], path: str
 ) -> None:
+    count = 0
+    with connection.meter() as meter, connection.client(meter) as client:
+        meter.start(query)
+        with spool(None if path == "-" else path) as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(columns)
+            for row in client.report(query):
+                writer.writerow([cell(row) for cell in columns.values()])
+                count += 1
+        meter.stop()
+    note(f"{count:,} rows in {path}")
+
+
+def _run(
+    connection: Connection, query: Query, out: Path | None, format_: str, asked: dict[str, Any]
+) -> None:
+    if out is None:
+        raise InvalidQuery("say where: --out DIR")
     with connection.meter() as meter, connection.client(meter) as client:
         meter.start(query)
         try:
