@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import vcr
 
-__all__ = ["FOLDER", "HOST", "Scrubber", "exchanges", "recorder"]
+__all__ = ["FOLDER", "HOST", "Scrubber", "exchanges", "recorder", "run_command"]
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "tests" / "cassettes"
 HOST: Final = "https://api.anthropic.com"
@@ -130,6 +134,26 @@ def recorder(
     made.register_serializer("json-bodies", _JsonBodies)
     made.register_matcher("every-parameter", _same_parameters)
     return made
+
+
+def run_command(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run a command of the CLI in this process; returns its exit code, stdout and stderr."""
+    from anthropic_usage.cli.main import main
+
+    before = dict(os.environ)
+    os.environ.update(environment)
+    stdout, stderr = io.StringIO(), io.StringIO()
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+        ):
+            code = main([*command])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return code, stdout.getvalue(), stderr.getvalue()
 
 
 def exchanges(path: Path) -> Iterator[dict[str, Any]]:

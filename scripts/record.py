@@ -25,7 +25,7 @@ import httpx
 from anthropic_usage import AnthropicUsageError, Retry, UsageClient
 from anthropic_usage.moments import utc_now
 from anthropic_usage.simulator import Simulator
-from cassettes import FOLDER, Scrubber, recorder
+from cassettes import FOLDER, Scrubber, recorder, run_command
 from scenarios import NOW, Recording, Scenario, catalogue
 
 README = """\
@@ -47,6 +47,13 @@ pseudonyms; numbers are as they were."""
 
 def ask(scenario: Scenario, at: Recording, options: dict[str, Any]) -> list[Any]:
     """Put a scenario's question; returns its rows or items. Errors it is meant to end in pass."""
+    if scenario.command:
+        names = {"api_key": "ANTHROPIC_ADMIN_API_KEY", "base_url": "ANTHROPIC_BASE_URL"}
+        given = {names[name]: value for name, value in options.items() if value}
+        code, stdout, stderr = run_command(scenario.command, given)
+        if code not in (0, 3):
+            raise SystemExit(f"{scenario.name} ended with {code}: {stderr}")
+        return [stdout]
     retry = Retry(attempts=scenario.attempts, base=0.001)
     with UsageClient(**options, concurrency=1, retry=retry, clock=lambda: at.now) as client:
         if scenario.requests:

@@ -48,6 +48,8 @@ class Scenario:
     """The client's method; empty if `requests` are sent as they are."""
     options: dict[str, Any] = attrs.field(factory=dict)
     requests: tuple[dict[str, Any], ...] = ()
+    command: tuple[str, ...] = ()
+    """A command of the CLI with its arguments, instead of a call."""
     faults: tuple[str, ...] = ()
     error: str | None = None
     """The error that it ends in, by the name of its class."""
@@ -78,6 +80,7 @@ def catalogue(at: Recording) -> list[Scenario]:
         *_lookups(at),
         *_failures(at),
         *_growth(at),
+        *_commands(at),
     ]
 
 
@@ -267,3 +270,26 @@ def _growth(at: Recording) -> Iterator[Scenario]:
             faults=(kind,),
             grows=True,
         )
+
+
+def _commands(at: Recording) -> Iterator[Scenario]:
+    """Every command that asks the API; each says its range, so that any day can replay it."""
+    today = at.now.date()
+    first = today.replace(day=1)
+    span = ("--since", str(first), "--until", str(today))
+    two_days = ("--since", str(today - 2 * DAY), "--until", str(today))
+    for name, *command in (
+        ("usage", "usage", *two_days, "--by", "model", "--json"),
+        ("cost", "cost", *two_days, "--by", "workspace_id", "--csv"),
+        ("claude_code", "claude-code", *two_days, "--json"),
+        ("report", "report", *two_days, "--json"),
+        ("reconcile", "reconcile", *two_days, "--json"),
+        ("chargeback_workspace", "chargeback", *span, "--json"),
+        ("chargeback_api_key", "chargeback", *two_days, "--by", "api_key", "--csv"),
+        ("chargeback_model", "chargeback", *span, "--by", "model", "--json"),
+        ("forecast", "forecast", "--month", f"{first:%Y-%m}", "--json"),
+        ("check", "check", "--today", str(today), "--json"),
+        ("export_usage", "export", "usage", *two_days, "--csv", "-"),
+        ("export_cost", "export", "cost", *two_days, "--csv", "-"),
+    ):
+        yield Scenario(name=f"command_{name}", command=(*command, "--concurrency", "1"))
