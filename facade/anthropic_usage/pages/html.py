@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from importlib import resources
 from typing import Any
@@ -64,7 +64,10 @@ def render(spend: Spend, *, title: str | None = None, ids: bool = False) -> str:
         title=title or spend.organization or "Claude spend",
         span=_span(spend),
         figures=figures(spend),
-        charts={chart.name: _picture(chart) for chart in charts(spend)},
+        charts={
+            **dict.fromkeys(("daily", "models", "workspaces")),
+            **{chart.name: _picture(chart) for chart in charts(spend)},
+        },
         tables=_tables(spend, ids),
         notes=spend.notes,
         script=_Verbatim(script),
@@ -104,54 +107,53 @@ def _data_uri(svg: str) -> str:
 
 
 def _tables(spend: Spend, ids: bool) -> dict[str, _Table]:
+    by_id = "id" if ids else "both"
     return {
-        "models": _slices("Billed, by model", spend.by_model, spend, "total-models", ids=True),
+        "models": _slices("Billed, by model", spend.by_model, spend, "models"),
         "workspaces": _slices(
-            "Billed, by workspace", spend.by_workspace, spend, "total-workspaces", ids
+            "Billed, by workspace", spend.by_workspace, spend, "workspaces", by_id
         ),
-        "kinds": _slices(
-            "Billed, by kind of charge", spend.by_kind, spend, "total-kinds", ids=True
-        ),
+        "kinds": _slices("Billed, by kind of charge", spend.by_kind, spend, "kinds"),
         "tokens": _tokens(spend),
-        "keys": _keys(spend.keys, ids),
+        "keys": _keys(spend.keys, by_id),
         "coding": _coding(spend),
         "days": _days(spend),
     }
 
 
-def _slices(caption: str, parts: Iterable[Slice], spend: Spend, mark: str, ids: bool) -> _Table:
-    parts = list(parts)
+def _slices(
+    caption: str, parts: Sequence[Slice], spend: Spend, mark: str, shown: str = "name"
+) -> _Table:
     most = max((part.billed for part in parts), default=Decimal(0))
-    rows = []
-    for part in parts:
-        known = part.id is not None and part.id != part.name
-        shown = part.id if ids and part.id is not None and known else part.name
-        rows.append(
-            [
-                _Cell(
-                    text=part.name if mark != "total-workspaces" else str(shown),
-                    exact=part.name,
-                    id=str(part.id) if known and not ids else "",
-                    bar=_bar(part.billed, most),
-                ),
-                _money(part.billed),
-                _money(part.before, "number before"),
-                _Cell(
-                    text=change(part.billed, part.before),
-                    exact=_ratio(part.billed, part.before),
-                    classes="number",
-                ),
-            ]
-        )
+    rows = [
+        [
+            _label(part.id, part.name, shown, _bar(part.billed, most)),
+            _money(part.billed),
+            _money(part.before, "number before"),
+            _Cell(
+                text=change(part.billed, part.before),
+                exact=_ratio(part.billed, part.before),
+                classes="number",
+            ),
+        ]
+        for part in parts
+    ]
     total = [
         _Cell(text="total"),
-        attrs.evolve(_money(spend.billed), mark=mark),
+        attrs.evolve(_money(spend.billed), mark=f"total-{mark}"),
         _money(spend.before, "number before"),
         _Cell(text=change(spend.billed, spend.before), classes="number"),
     ]
     headings = [_Heading(caption.rpartition("by ")[2]), *_numbers("billed", "before", "change")]
     headings[2] = _Heading("before", "number before")
     return _Table(caption, headings, rows, total)
+
+
+def _label(id_: str | None, name: str, shown: str, bar: str) -> _Cell:
+    """Return a cell with a name, an id, or the one above the other."""
+    text = id_ if shown == "id" and id_ is not None else name
+    below = id_ if shown == "both" and id_ != name else None
+    return _Cell(text=text, exact=text, id=below or "", bar=bar)
 
 
 def _tokens(spend: Spend) -> _Table:
@@ -174,17 +176,12 @@ def _tokens(spend: Spend) -> _Table:
     return _Table("Whole range, and the same span before it", headings, rows)
 
 
-def _keys(keys: Sequence[KeySpend], ids: bool) -> _Table:
+def _keys(keys: Sequence[KeySpend], by_id: str) -> _Table:
     shown = keys[:15]
     most = max((key.high for key in shown), default=Decimal(0))
     rows = [
         [
-            _Cell(
-                text=str(key.id) if ids and key.id else key.name,
-                exact=key.name,
-                id="" if ids or key.id is None or key.id == key.name else key.id,
-                bar=_bar(key.high, most),
-            ),
+            _label(key.id, key.name, by_id, _bar(key.high, most)),
             _count(key.tokens),
             _Cell(
                 text=interval(key.low, key.high),
