@@ -115,7 +115,7 @@ class OwnerMap:
 
     def plus(self, other: OwnerMap) -> OwnerMap:
         """Return a map in which this one's entries go first."""
-        return OwnerMap({**other.entries, **self.entries})
+        return OwnerMap({**self.entries, **{**other.entries, **self.entries}})
 
     def owner(self, *texts: str | None) -> Owner | None:
         """Return who pays for something with this id and name."""
