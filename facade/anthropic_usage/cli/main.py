@@ -17,6 +17,7 @@ import click
 
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..human import clean
+from .agents import mcp_command, tool_command
 from .billing import chargeback_command, prices_command, reconcile_command
 from .demo import demo, simulate
 from .doctor import doctor
@@ -70,6 +71,8 @@ for command in (
     check_command,
     prices_command,
     export_group,
+    tool_command,
+    mcp_command,
     doctor,
     simulate,
     demo,

@@ -18,7 +18,7 @@ from .events import Events
 from .faults import Fault, FaultPlan
 from .ledger import Ledger
 from .mix import mix
-from .organisation import build_organisation
+from .organisation import build_organisation, make_hostile
 from .prices import load_prices
 from .streams import build_streams
 
@@ -40,6 +40,7 @@ class Simulator:
     running. `latency_ms` delays every answer, `jitter_ms` by up to that much more. Past
     `requests_per_minute`, requests answer 429. `discount` is the share taken off every line of the
     bill (0.15 for 15 %), `overcharge` so many dollars that are added to one line of each day.
+    `hostile` puts text meant to do harm into every name.
     """
 
     DEMO_KEY = DEMO_KEY
@@ -57,6 +58,7 @@ class Simulator:
         requests_per_minute: int = 100_000,
         discount: float | str | Decimal = 0,
         overcharge: float | str | Decimal = 0,
+        hostile: bool = False,
     ) -> None:
         if size <= 0 or days < 1:
             raise ValueError("size must be above 0 and days at least 1")
@@ -75,6 +77,8 @@ class Simulator:
         # Nobody used Claude before the first model on the price list came out.
         founded = max(day_of(self.now) - days, day_of(prices.first_day))
         organisation = build_organisation(seed, size, founded, days)
+        if hostile:
+            organisation = make_hostile(organisation)
         self.organisation = organisation
         self.claude_code = ClaudeCode(seed, organisation, prices)
         self._events = Events(build_streams(seed, size, organisation, prices), organisation, prices)

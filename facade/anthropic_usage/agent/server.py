@@ -1,0 +1,478 @@
+"""The MCP server: the reports and analyses as read-only tools, over stdio or loopback HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from importlib import resources
+from typing import Any, TypedDict, TypeVar
+
+from ..analysis.prices import PriceTable
+from ..analysis.reconcile import reconcile
+from ..analysis.spend import spend
+from ..client import AsyncUsageClient, UsageClient
+from ..directory import Directory
+from ..errors import AnthropicUsageError, InvalidQuery
+from ..flow import Part, Wait
+from ..money import plain
+from ..sinks.columns import require
+from ..sinks.plain import plain_value
+from .tool import DEFAULT_MAX_CHARS, Progress, anthropic_usage, ask, definition
+from .untrusted import NOTE, harmless
+
+__all__ = ["INSTRUCTIONS", "Connect", "build", "protect"]
+
+INSTRUCTIONS = (
+    "Usage, billed cost and Claude Code productivity of one organization, from Anthropic's Admin "
+    "API. Everything is read-only; totals are exact and complete; times are UTC and ends are "
+    f"exclusive. {NOTE}"
+)
+
+T = TypeVar("T")
+
+Connect = Callable[..., Any]
+"""Makes a client: `connect(AsyncUsageClient, listener=...)`."""
+
+
+class Report(TypedDict):
+    """A report, read to its end."""
+
+    report: str
+    starting_at: str
+    ending_at: str
+    group_by: list[str]
+    complete: bool
+    settled_until: str | None
+    totals: dict[str, Any]
+    shown: str
+    records: list[dict[str, Any]]
+    notes: list[str]
+
+
+class SpendSummary(TypedDict):
+    """Spend and its change, in US dollars as exact decimal strings."""
+
+    starting_at: str
+    ending_at: str
+    billed_until: str
+    billed_usd: str
+    before_usd: str
+    change: float | None
+    by_model: list[dict[str, Any]]
+    by_workspace: list[dict[str, Any]]
+    by_kind: list[dict[str, Any]]
+    top_api_keys_estimated: list[dict[str, Any]]
+    tokens: dict[str, int]
+    cache_efficiency: float | None
+    saved_by_caching_usd: list[str]
+    claude_code: dict[str, Any]
+    notes: list[str]
+
+
+class Reconciled(TypedDict):
+    """The bill taken apart, in US dollars as exact decimal strings."""
+
+    starting_at: str
+    ending_at: str
+    list_cost_usd: str
+    billed_usd: str
+    unexplained_usd: str
+    residuals: list[dict[str, str]]
+    not_compared: list[dict[str, str]]
+
+
+class WorkspaceList(TypedDict):
+    """The workspaces, archived ones too."""
+
+    workspaces: list[dict[str, Any]]
+    notes: list[str]
+
+
+def build(connect: Connect, *, max_chars: int = DEFAULT_MAX_CHARS) -> Any:
+    """Return the server (an `MCPServer` of the package `mcp`).
+
+    Args:
+        connect: makes a client of the given class, with a listener.
+        max_chars: how long the text of an answer may be.
+
+    Raises:
+        MissingExtra: the extra `mcp` is not installed.
+    """
+    mcpserver: Any = require("mcp.server.mcpserver", "mcp")
+    types: Any = require("mcp.types", "mcp")
+    exceptions: Any = require("mcp.server.mcpserver.exceptions", "mcp")
+    from importlib.metadata import version
+
+    server = mcpserver.MCPServer(
+        name="anthropic-usage",
+        title="Anthropic usage and cost",
+        instructions=INSTRUCTIONS,
+        version=version("anthropic-usage"),
+        log_level="WARNING",
+    )
+    tools = _Tools(connect, max_chars, exceptions.ToolError)
+    read_only = types.ToolAnnotations(
+        read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+    )
+    context = mcpserver.Context
+
+    def add(function: Callable[..., Any], description: str) -> None:
+        # The server recognises its context by the annotation, which is not known until now.
+        function.__annotations__["context"] = context
+        server.tool(description=description, annotations=read_only)(function)
+
+    async def anthropic_usage(
+        action: str,
+        starting_at: str,
+        ending_at: str | None = None,
+        bucket_width: str | None = None,
+        group_by: list[str] | None = None,
+        limit: int | None = None,
+        context: Any = None,
+    ) -> str:
+        given = {
+            "action": action,
+            "starting_at": starting_at,
+            "ending_at": ending_at,
+            "bucket_width": bucket_width,
+            "group_by": group_by,
+            "limit": limit,
+        }
+        return await tools.text(given, context)
+
+    async def get_usage_report(
+        starting_at: str,
+        ending_at: str | None = None,
+        bucket_width: str = "1d",
+        group_by: list[str] | None = None,
+        limit: int | None = None,
+        context: Any = None,
+    ) -> Report:
+        asked = {"bucket_width": bucket_width, "group_by": group_by, "limit": limit}
+        return await tools.report("usage", starting_at, ending_at, asked, context)
+
+    async def get_cost_report(
+        starting_at: str,
+        ending_at: str | None = None,
+        group_by: list[str] | None = None,
+        limit: int | None = None,
+        context: Any = None,
+    ) -> Report:
+        asked = {"group_by": group_by, "limit": limit}
+        return await tools.report("cost", starting_at, ending_at, asked, context)
+
+    async def get_claude_code_usage(
+        starting_at: str,
+        ending_at: str | None = None,
+        limit: int | None = None,
+        context: Any = None,
+    ) -> Report:
+        return await tools.report("claude_code", starting_at, ending_at, {"limit": limit}, context)
+
+    async def get_spend_summary(
+        starting_at: str, ending_at: str | None = None, context: Any = None
+    ) -> SpendSummary:
+        return await tools.spend_summary(starting_at, ending_at, context)
+
+    async def reconcile_costs(
+        starting_at: str, ending_at: str | None = None, context: Any = None
+    ) -> Reconciled:
+        return await tools.reconcile(starting_at, ending_at, context)
+
+    async def list_workspaces(context: Any = None) -> WorkspaceList:
+        return await tools.workspaces(context)
+
+    add(anthropic_usage, definition()["description"])
+    add(
+        get_usage_report,
+        "Tokens by time bucket. group_by: api_key_id, workspace_id, model, service_tier, "
+        "context_window, inference_geo, account_id, service_account_id, speed; at most five.",
+    )
+    add(
+        get_cost_report,
+        "Billed dollars by completed UTC day. group_by: workspace_id, description. Priority Tier "
+        "costs are never in it.",
+    )
+    add(
+        get_claude_code_usage,
+        "What Claude Code did, by person and UTC day: sessions, lines, commits, pull requests, "
+        "accepted proposals, tokens, estimated cost.",
+    )
+    add(
+        get_spend_summary,
+        "Spend of a range against the same span before it: by model, workspace and kind; top API "
+        "keys; caching; Claude Code; what the bill does not have.",
+    )
+    add(
+        reconcile_costs,
+        "Compare usage at list prices with the bill, and name what differs.",
+    )
+    add(list_workspaces, "The workspaces' ids and names, archived ones too.")
+    _add_resources(server)
+    _add_prompts(server)
+    return server
+
+
+class _Tools:
+    """What the tools do, apart from how they are declared."""
+
+    def __init__(self, connect: Connect, max_chars: int, refusal: type[Exception]) -> None:
+        self._connect = connect
+        self._max_chars = max_chars
+        self._refusal = refusal
+
+    async def text(self, arguments: dict[str, Any], context: Any) -> str:
+        """Return the report as text, or a sentence on what went wrong."""
+        try:
+            client = self._connect(AsyncUsageClient)
+        except AnthropicUsageError as error:
+            return f"Error: {error}"
+        async with client:
+            return await anthropic_usage(
+                arguments, client=client, max_chars=self._max_chars, progress=_progress(context)
+            )
+
+    async def report(
+        self,
+        action: str,
+        starting_at: str,
+        ending_at: str | None,
+        asked: dict[str, Any],
+        context: Any,
+    ) -> Report:
+        """Return a report as an object."""
+        given = {"action": action, "starting_at": starting_at, "ending_at": ending_at, **asked}
+        with self._refusing():
+            async with self._connect(AsyncUsageClient) as client:
+                answer = await ask(given, client, self._max_chars, _progress(context))
+        made: Report = {
+            "report": action,
+            "starting_at": starting_at,
+            "ending_at": ending_at or "",
+            "group_by": [],
+            "complete": True,
+            "settled_until": None,
+            "totals": {},
+            "shown": "",
+            "records": [],
+            "notes": [],
+        }
+        made.update(answer.document)  # type: ignore[typeddict-item]
+        return made
+
+    async def spend_summary(
+        self, starting_at: str, ending_at: str | None, context: Any
+    ) -> SpendSummary:
+        """Return the spend of a range."""
+
+        def run(client: UsageClient) -> SpendSummary:
+            directory = Directory.read(client, kinds=("workspaces", "api_keys"))
+            result = spend(client, starting_at, ending_at, directory=directory)
+            caching, coding = result.caching, result.coding
+            return {
+                "starting_at": plain_value(result.starting_at),
+                "ending_at": plain_value(result.ending_at),
+                "billed_until": plain_value(result.billed_until),
+                "billed_usd": plain(result.billed),
+                "before_usd": plain(result.before),
+                "change": result.change,
+                "by_model": [_slice(part) for part in result.by_model[:_MOST]],
+                "by_workspace": [_slice(part) for part in result.by_workspace[:_MOST]],
+                "by_kind": [_slice(part) for part in result.by_kind[:_MOST]],
+                "top_api_keys_estimated": [
+                    {
+                        "id": key.id,
+                        "name_untrusted": harmless(key.name),
+                        "low_usd": plain(key.low),
+                        "high_usd": plain(key.high),
+                        "tokens": key.tokens,
+                    }
+                    for key in result.keys[:10]
+                ],
+                "tokens": {name: now for name, (now, _) in result.tokens.items()},
+                "cache_efficiency": caching.efficiency,
+                "saved_by_caching_usd": [plain(caching.saved_low), plain(caching.saved_high)],
+                "claude_code": plain_value(coding),
+                "notes": [
+                    *result.notes,
+                    *(harmless(text, 200) for text in directory.missing),
+                    NOTE,
+                ],
+            }
+
+        return await self._in_thread(run, context)
+
+    async def reconcile(self, starting_at: str, ending_at: str | None, context: Any) -> Reconciled:
+        """Return the bill of a range, taken apart."""
+
+        def run(client: UsageClient) -> Reconciled:
+            result = reconcile(client, starting_at, ending_at)
+            return {
+                "starting_at": plain_value(result.starting_at),
+                "ending_at": plain_value(result.ending_at),
+                "list_cost_usd": plain(result.list_cost),
+                "billed_usd": plain(result.billed),
+                "unexplained_usd": plain(result.unexplained),
+                "residuals": [
+                    {"name": item.name, "amount_usd": plain(item.amount), "note": item.note}
+                    for item in result.residuals
+                ],
+                "not_compared": [
+                    {"name": item.name, "amount_usd": plain(item.amount), "note": item.note}
+                    for item in result.not_compared
+                ],
+            }
+
+        return await self._in_thread(run, context)
+
+    async def workspaces(self, context: Any) -> WorkspaceList:
+        """Return the workspaces."""
+
+        def run(client: UsageClient) -> WorkspaceList:
+            return {
+                "workspaces": [
+                    {
+                        "id": item.id,
+                        "name_untrusted": harmless(item.name),
+                        "archived": isinstance(item.archived_at, dt.datetime),
+                    }
+                    for item in client.workspaces(include_default=True)
+                ],
+                "notes": [NOTE],
+            }
+
+        return await self._in_thread(run, context)
+
+    async def _in_thread(self, run: Callable[[UsageClient], T], context: Any) -> T:
+        """Run an analysis beside the event loop, telling it of each page."""
+        loop = asyncio.get_running_loop()
+        progress = _progress(context)
+        pages = 0
+
+        def listen(event: Wait | Part) -> None:
+            nonlocal pages
+            if progress is not None and isinstance(event, Part):
+                pages += 1
+                said = progress(float(pages), "pages read")
+                asyncio.run_coroutine_threadsafe(_awaited(said), loop)
+
+        def work() -> T:
+            with self._connect(UsageClient, listener=listen) as client:
+                return run(client)
+
+        with self._refusing():
+            return await asyncio.to_thread(work)
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Turn errors that say what to do into the tool errors of the protocol."""
+        try:
+            yield
+        except AnthropicUsageError as error:
+            raise self._refusal(" ".join(str(error).split())) from None
+
+
+_MOST = 25
+
+
+async def _awaited(said: Awaitable[None]) -> None:
+    await said
+
+
+def _progress(context: Any) -> Progress | None:
+    """Return what tells the client how far it is, if there is a client to tell."""
+    if context is None:
+        return None
+
+    async def tell(done: float, what: str) -> None:
+        total = 1.0 if done <= 1 and what.startswith("reading") else None
+        await context.report_progress(done, total, what)
+
+    return tell
+
+
+def _slice(part: Any) -> dict[str, Any]:
+    return {
+        "id": None if part.id is None else harmless(part.id),
+        "name_untrusted": harmless(part.name),
+        "billed_usd": plain(part.billed),
+        "before_usd": plain(part.before),
+    }
+
+
+def _add_resources(server: Any) -> None:
+    def prices() -> str:
+        """Return the bundled list prices, dated, in USD for a million tokens."""
+        folder = resources.files("anthropic_usage")
+        return folder.joinpath("data", "claude_prices.json").read_text(encoding="utf-8")
+
+    def lake_schema() -> str:
+        """Return the tables that anthropic-usage-track writes, column by column."""
+        from ..schema import TABLES
+
+        return json.dumps(TABLES, indent=2)
+
+    as_of = PriceTable.bundled().as_of
+    server.resource(
+        "anthropic-usage://prices",
+        name="prices",
+        description=f"Dated list prices of Claude models, as of {as_of}",
+        mime_type="application/json",
+    )(prices)
+    server.resource(
+        "anthropic-usage://lake/schema",
+        name="lake_schema",
+        description="The tables of the usage lake: columns, types, meaning",
+        mime_type="application/json",
+    )(lake_schema)
+
+
+def _add_prompts(server: Any) -> None:
+    def spend_this_month() -> str:
+        """Ask how much was spent on the Anthropic API this month."""
+        first = dt.datetime.now(dt.UTC).replace(day=1)
+        return (
+            "How much have I spent on the Anthropic API this month? Use anthropic_usage with "
+            f'{{"action": "cost", "starting_at": "{first:%Y-%m-%d}T00:00:00Z", '
+            '"bucket_width": "1d"}, and say up to which day the bill reaches.'
+        )
+
+    def usage_past_week_by_model() -> str:
+        """Ask for the token usage of the past week, by model."""
+        week_ago = dt.datetime.now(dt.UTC) - dt.timedelta(days=7)
+        return (
+            "Show my token usage for the past week grouped by model. Use anthropic_usage with "
+            f'{{"action": "usage", "starting_at": "{week_ago:%Y-%m-%d}T00:00:00Z", '
+            '"bucket_width": "1d", "group_by": ["model"]}.'
+        )
+
+    server.prompt(title="Spend this month")(spend_this_month)
+    server.prompt(title="Usage of the past week by model")(usage_past_week_by_model)
+
+
+def protect(app: Any, token: str) -> Any:
+    """Return an ASGI application that answers only those who bring the token."""
+    if len(token) < 16:
+        raise InvalidQuery("the token must have at least 16 characters")
+    expected = f"Bearer {token}".encode()
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            given = dict(scope["headers"]).get(b"authorization", b"")
+            if not hmac.compare_digest(given, expected):
+                await send(
+                    {
+                        "type": "http.response.start",
+                        "status": 401,
+                        "headers": [(b"www-authenticate", b"Bearer"), (b"content-length", b"0")],
+                    }
+                )
+                await send({"type": "http.response.body", "body": b""})
+                return
+        await app(scope, receive, send)
+
+    return guarded
