@@ -11,7 +11,7 @@ from ..errors import ApiError
 from ..moments import Moment
 from ..rows import UsageRow
 from .prices import PriceTable
-from .source import Source
+from .source import UsageSource
 
 __all__ = ["PRICED_BY", "priced_usage"]
 
@@ -22,7 +22,7 @@ _measures = operator.attrgetter(*UsageRow.MEASURES)
 
 
 def priced_usage(
-    source: Source,
+    source: UsageSource,
     starting_at: Moment,
     ending_at: Moment | None = None,
     *,

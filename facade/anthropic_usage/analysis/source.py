@@ -14,15 +14,11 @@ from ..query import Many
 from ..report import Report
 from ..rows import ClaudeCodeRow, CostRow, UsageRow
 
-__all__ = ["Source"]
+__all__ = ["Source", "UsageSource"]
 
 
-class Source(Protocol):
-    """Whatever can be asked for reports: a `UsageClient`, or a lake.
-
-    A report may be grouped finer than it was asked to be, so an analysis sums it up with
-    `.by(...)` or `.totals()` and never counts on a row for each group.
-    """
+class UsageSource(Protocol):
+    """Whatever can be asked for usage."""
 
     def usage(
         self,
@@ -34,6 +30,14 @@ class Source(Protocol):
         speeds: Many | None = None,
     ) -> Report[UsageRow]:
         """Return the tokens used in a range."""
+
+
+class Source(UsageSource, Protocol):
+    """Whatever can be asked for reports: a `UsageClient`, or a lake.
+
+    A report may be grouped finer than it was asked to be, so an analysis sums it up with
+    `.by(...)` or `.totals()` and never counts on a row for each group.
+    """
 
     def cost(
         self,

@@ -22,11 +22,12 @@ from .billing import chargeback_command, prices_command, reconcile_command
 from .demo import demo, simulate
 from .doctor import doctor
 from .exporting import export_group
+from .lakes import lake_group, sql_command
 from .reading import claude_code, cost, usage
 from .reporting import report_command
 from .watching import check_command, forecast_command
 
-__all__ = ["main"]
+__all__ = ["main", "run_command"]
 
 
 class _Commands(click.Group):
@@ -71,6 +72,8 @@ for command in (
     check_command,
     prices_command,
     export_group,
+    lake_group,
+    sql_command,
     tool_command,
     mcp_command,
     doctor,
@@ -82,10 +85,15 @@ for command in (
 
 def main(args: list[str] | None = None) -> int:
     """Run a command; returns its exit code."""
+    return run_command(cli, args, "anthropic-usage")
+
+
+def run_command(command: click.Command, args: list[str] | None, name: str) -> int:
+    """Run a command such that whatever happens ends in one line and an exit code."""
     warnings.showwarning = _show_warning
     try:
         # Outside standalone mode click returns the code of an Exit, and None of a command.
-        return cli.main(args, standalone_mode=False) or 0
+        return command.main(args, prog_name=name, standalone_mode=False) or 0
     except click.exceptions.Abort:
         return _fail("interrupted", 130)
     except KeyboardInterrupt:
@@ -94,8 +102,8 @@ def main(args: list[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "anthropic-usage"
-        return _fail(f"{error.format_message()} (see {command} --help)", 2)
+        path = error.ctx.command_path if error.ctx else name
+        return _fail(f"{error.format_message()} (see {path} --help)", 2)
     except click.ClickException as error:
         return _fail(error.format_message(), 1)
     except InvalidQuery as error:

@@ -67,6 +67,13 @@ class Connection:
     @contextlib.contextmanager
     def source(self, listener: Listener | None = None) -> Iterator[Source]:
         """Open what analyses read their reports from."""
+        if self.from_lake is not None:
+            if self.demo:
+                raise InvalidQuery("--from-lake asks a lake: leave out --demo")
+            from ..lake.source import LakeSource
+
+            yield LakeSource(self.from_lake)
+            return
         with self.client(listener) as client:
             yield client
 

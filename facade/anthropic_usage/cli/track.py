@@ -1,0 +1,243 @@
+"""`anthropic-usage-track`: a day's usage and cost into a lake; made for cron."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from ..analysis.prices import PriceTable
+from ..errors import InvalidQuery
+from ..human import count, dollars
+from ..moments import DAY, parse_moment, utc_now
+from .answers import Column, print_columns, read_text
+from .main import run_command
+from .options import Finite, connection_options
+from .session import Connection, note
+
+if TYPE_CHECKING:
+    from ..lake.tracker import Tracked
+
+__all__ = ["DEFAULT_ROOT", "main", "track"]
+
+DEFAULT_ROOT = "~/datalake.me"
+AGENTS = "ANTHROPIC_AGENT_MAP_JSON"
+
+
+@click.command(
+    "anthropic-usage-track",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  anthropic-usage-track                                  today so far (UTC)
+  anthropic-usage-track --date 2026-02-11
+  anthropic-usage-track --datalake-root s3://bucket/lake
+  anthropic-usage-track --since 2026-01-01 --until 2026-03-01
+  anthropic-usage-track --catch-up 3                     what is missing, and the last 3 days again
+  anthropic-usage-track --demo --datalake-root /tmp/lake --date 2026-11-10
+
+\b
+Exit codes: 0 done (also if nothing was new), 1 an error of the API or the lake, 2 a wrong question,
+130 interrupted. Run again after any of them: a day is there wholly or not at all.""",
+)
+@click.option("--date", "day", metavar="YYYY-MM-DD", help="The day, UTC.  [default: today]")
+@click.option("--since", metavar="YYYY-MM-DD", help="Backfill from this day on.")
+@click.option("--until", metavar="YYYY-MM-DD", help="Backfill up to this day, exclusive; today.")
+@click.option(
+    "--catch-up",
+    type=click.IntRange(0, 400),
+    metavar="N",
+    help="Track what is missing or was not over, and the last N days again.",
+)
+@click.option(
+    "--datalake-root",
+    "root",
+    default=DEFAULT_ROOT,
+    show_default=True,
+    metavar="ROOT",
+    help="A folder, or a URL: s3://, gs://, abfss://.",
+)
+@click.option(
+    "--pricing-json",
+    metavar="FILE|JSON",
+    help="Prices that go first: {model: {input_per_million: 3, output_per_million: 15}}, in USD.",
+)
+@click.option("--compress", is_flag=True, help="Write raw documents as .json.zst.")
+@click.option("--dry-run", is_flag=True, help="Read, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a day.")
+@click.option(
+    "--lock-timeout",
+    type=Finite(0, 86_400),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another tracker on this root.",
+)
+@connection_options
+def track(
+    connection: Connection,
+    day: str | None,
+    since: str | None,
+    until: str | None,
+    catch_up: int | None,
+    root: str,
+    pricing_json: str | None,
+    compress: bool,
+    dry_run: bool,
+    as_json: bool,
+    lock_timeout: float,
+) -> None:
+    """Track usage and cost: raw snapshots and Parquet tables, day by day, never lost or doubled.
+
+    Re-running writes nothing where nothing changed. ANTHROPIC_AGENT_MAP_JSON='{"key id": "label"}'
+    labels the rows of API keys.
+    """
+    from ..lake.curate import agent_map
+    from ..lake.storage import Storage
+    from ..lake.tracker import Tracker, missing_days, sweep
+
+    overrides = _overrides(pricing_json)
+    agents = agent_map(os.environ.get(AGENTS))
+    storage = Storage(root)
+    today = utc_now().date()
+    if sum(given is not None for given in (day, since, catch_up)) > 1 and not (
+        catch_up is not None and since is not None and day is None
+    ):
+        raise InvalidQuery("give one of --date, --since and --catch-up")
+    if until is not None and since is None:
+        raise InvalidQuery("--until needs --since")
+    with connection.client() as client, storage.lock(lock_timeout):
+        if not dry_run:
+            sweep(storage)
+        first = None if since is None else parse_moment(since, "--since").date()
+        if catch_up is not None:
+            days = missing_days(storage, today, reread=catch_up, since=first)
+        elif first is not None:
+            end = parse_moment(until, "--until").date() if until else today + DAY
+            days = [first + step * DAY for step in range((end - first).days)]
+        else:
+            days = [parse_moment(day, "--date").date() if day else today]
+        future = [wanted for wanted in days if wanted > today]
+        if future:
+            raise InvalidQuery(f"{future[0]} has not begun (it is {today} in UTC)")
+        tracker = Tracker(
+            client,
+            storage,
+            overrides=overrides,
+            agents=agents,
+            compressed=compress,
+            dry_run=dry_run,
+        )
+        written = 0
+        alone = len(days) == 1
+        with _Bar(connection, len(days)) as bar:
+            for done in tracker.track(days):
+                written += done.written
+                bar(done.day)
+                if as_json:
+                    click.echo(json.dumps(_plain(done)))
+                elif alone:
+                    _print(done, sys.stdout)
+    would = "would write" if dry_run else "wrote"
+    note(
+        f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {would} {written} of {len(days)} days into {storage}"
+        f"{'' if written else ': nothing was new'}"
+    )
+
+
+class _Bar:
+    """A progress bar on a terminal, for more than a few days."""
+
+    def __init__(self, connection: Connection, total: int) -> None:
+        self._progress: Any = None
+        if connection.progress and sys.stderr.isatty() and total > 3:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._progress = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task("tracking", total=total)
+
+    def __enter__(self) -> _Bar:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, day: dt.date) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, advance=1, description=f"tracking {day}")
+
+
+def _overrides(pricing_json: str | None) -> Mapping[str, Any]:
+    """Return the prices of --pricing-json, checked."""
+    if pricing_json is None:
+        return {}
+    text = pricing_json
+    if not text.lstrip().startswith("{"):
+        text = read_text(pricing_json, "--pricing-json")
+    PriceTable.bundled().with_overrides(text)
+    stated: dict[str, Any] = json.loads(text, parse_float=str, parse_int=str)
+    return stated
+
+
+def _print(done: Tracked, out: IO[str]) -> None:
+    """Print the daily summary."""
+    usage = done.totals["model_daily"]
+    low, high = (Decimal(usage[f"estimated_cost{end}_usd"]) for end in ("_low", ""))
+    estimate = dollars(high) if low == high else f"{dollars(low)} to {dollars(high)}"
+    cost = done.totals.get("cost_daily")
+    billed = dollars(Decimal(cost["amount_usd"])) if cost else "not there yet"
+    out.write(
+        f"{done.day} (UTC){'' if done.complete else ', so far'}\n"
+        f"  input tokens        {usage['input_tokens']:,}\n"
+        f"  output tokens       {usage['output_tokens']:,}\n"
+        f"  estimated cost      {estimate}\n"
+        f"  API-reported cost   {billed}\n\n"
+    )
+    models = sorted(done.models, key=lambda row: (-row["estimated_cost_usd"], str(row["model"])))
+    if models:
+        print_columns(
+            [
+                Column("model", [str(row["model"]) for row in models]),
+                Column("input", [count(row["input_tokens"]) for row in models], right=True),
+                Column("output", [count(row["output_tokens"]) for row in models], right=True),
+                Column(
+                    "estimated", [dollars(row["estimated_cost_usd"]) for row in models], right=True
+                ),
+            ],
+            out,
+        )
+    if usage["unpriced_tokens"]:
+        note(f"{usage['unpriced_tokens']:,} tokens have no price: see --pricing-json")
+    if usage["unbilled_tokens"]:
+        note(f"{usage['unbilled_tokens']:,} tokens are of tiers that are not billed by the token")
+    for sentence in done.notes:
+        note(sentence)
+
+
+def _plain(done: Tracked) -> dict[str, Any]:
+    return {
+        "date": str(done.day),
+        "written": done.written,
+        "complete": done.complete,
+        "totals": {name: dict(sums) for name, sums in done.totals.items()},
+        "notes": list(done.notes),
+    }
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run_command(track, args, "anthropic-usage-track")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

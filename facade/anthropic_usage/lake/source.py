@@ -1,0 +1,210 @@
+"""A lake as a source of reports: no network, no key, and the very pages that the API sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import attrs
+import msgspec
+from anthropic_admin_client.models.api_key import ApiKey
+from anthropic_admin_client.models.organization import Organization
+from anthropic_admin_client.models.user import User
+from anthropic_admin_client.models.workspace import Workspace
+
+from ..errors import IncompleteReport, InvalidQuery
+from ..flow import SETTLING, Part
+from ..moments import DAY, Moment, utc_now
+from ..query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery
+from ..report import Report
+from ..rows import ClaudeCodeRow, CostRow, UsageRow
+from .snapshot import Page, Read, load_manifests, newest, parts, unpack
+from .storage import LakeError, Storage
+
+__all__ = ["BY_KEY", "BY_WORKSPACE", "COST_BY", "DaySource", "LakeSource"]
+
+_PRICED = ("model", "service_tier", "context_window", "inference_geo")
+BY_KEY = ("api_key_id", *_PRICED)
+BY_WORKSPACE = ("workspace_id", *_PRICED)
+COST_BY = ("workspace_id", "description")
+
+_EMPTY = (
+    b'{"data": [{"starting_at": "%s", "ending_at": "%s", "results": []}], '
+    b'"has_more": false, "next_page": null}'
+)
+
+
+class DaySource:
+    """The reports of days whose readings are at hand, by day."""
+
+    def __init__(
+        self, load: Callable[[dt.date, str], tuple[Read, ...]], days: Mapping[dt.date, Any]
+    ) -> None:
+        self._load = load
+        self._days = sorted(days)
+
+    def usage(
+        self,
+        starting_at: Moment,
+        ending_at: Moment | None = None,
+        *,
+        bucket_width: str = "1d",
+        group_by: Many | None = (),
+        speeds: Many | None = None,
+    ) -> Report[UsageRow]:
+        """Return tokens by day, by API key or by workspace; raises InvalidQuery for anything else.
+
+        The report is grouped as the snapshots are: by what was asked for, and more.
+        """
+        if bucket_width != "1d":
+            raise InvalidQuery("a lake holds whole days: bucket_width must be 1d")
+        asked = UsageQuery.create(starting_at, _end(ending_at), group_by=group_by, speeds=speeds)
+        fast = dict(asked.filters).get("speeds") == ("fast",)
+        for grouped in (BY_WORKSPACE, BY_KEY):
+            if set(asked.group_by) <= set(grouped):
+                break
+        else:
+            raise InvalidQuery(
+                "a lake knows usage by API key or by workspace, each with "
+                f"{', '.join(_PRICED)}; not by {', '.join(asked.group_by)} at once"
+            )
+        read = Read(report="usage", group_by=grouped, fast=fast)
+        query = UsageQuery.create(
+            asked.starting_at, asked.ending_at, group_by=grouped, speeds=speeds
+        )
+        return Report(query, lambda: self._parts(query, read))
+
+    def cost(
+        self,
+        starting_at: Moment,
+        ending_at: Moment | None = None,
+        *,
+        group_by: Many | None = (),
+    ) -> Report[CostRow]:
+        """Return the bill by day, workspace and description."""
+        asked = CostQuery.create(starting_at, _end(ending_at), group_by=group_by)
+        query = CostQuery.create(asked.starting_at, asked.ending_at, group_by=COST_BY)
+        read = Read(report="cost", group_by=COST_BY)
+        return Report(query, lambda: self._parts(query, read))
+
+    def claude_code(
+        self, starting_at: Moment, ending_at: Moment | None = None
+    ) -> Report[ClaudeCodeRow]:
+        """Return what Claude Code did, by day."""
+        query = ClaudeCodeQuery.create(starting_at, _end(ending_at))
+        return Report(query, lambda: self._parts(query, Read(report="claude_code")))
+
+    def _parts(self, query: Query, wanted: Read) -> Generator[Part]:
+        """Yield the pages of each day of a range; a day that is missing between others is a hole.
+
+        Before the first and after the last day of the lake there is nothing to be known.
+        """
+        first, last = query.starting_at.date(), query.ending_at.date()
+        known = [day for day in self._days if first <= day < last]
+        if not known:
+            raise IncompleteReport(
+                f"the lake has no day from {first} up to {last}: run anthropic-usage-track "
+                f"--since {first} --until {last}"
+            )
+        day = first
+        while day <= known[-1]:
+            if day not in known:
+                raise IncompleteReport(
+                    f"the lake has no {day}: run anthropic-usage-track --date {day}"
+                )
+            read = self._find(day, wanted)
+            if read is None:
+                # A bill that is not there yet ends the report; it never has holes.
+                later = [later for later in known if later > day]
+                if any(self._find(other, wanted) is not None for other in later):
+                    raise IncompleteReport(
+                        f"the lake has no {wanted.report} of {day}: run anthropic-usage-track "
+                        f"--date {day}"
+                    )
+                return
+            for part in parts(read, day):
+                yield _aged(part, known[-1])
+            day += DAY
+
+    def _find(self, day: dt.date, wanted: Read) -> Read | None:
+        reads = self._load(day, wanted.report)
+        for read in reads:
+            if read.group_by == wanted.group_by and read.fast == wanted.fast:
+                return read
+        if wanted.fast and any(read.group_by == wanted.group_by for read in reads):
+            # No model of that day could be fast, so nobody asked.
+            times = [f"{moment}T00:00:00Z".encode() for moment in (day, day + DAY)]
+            start = dt.datetime.combine(day, dt.time(), dt.UTC)
+            body = _EMPTY % tuple(times)
+            page = reads[0].pages[0]
+            made = Page(begins=start, ends=start + DAY, now=page.now, body=body)
+            return Read(report="usage", group_by=wanted.group_by, fast=True, pages=(made,))
+        return None
+
+
+def _end(ending_at: Moment | None) -> Moment:
+    """Return the end of a range: the end of today if nothing else is said."""
+    return ending_at if ending_at is not None else utc_now()
+
+
+def _aged(part: Part, last: dt.date) -> Part:
+    """Return a part that claims to know no more than the lake does: up to its last day."""
+    end = dt.datetime.combine(last + DAY, dt.time(), dt.UTC) + SETTLING
+    return attrs.evolve(part, now=min(part.now, end))
+
+
+class LakeSource(DaySource):
+    """The newest snapshots of a lake, as a `Source` for analyses.
+
+    Raises LakeError if there is no lake at the root.
+    """
+
+    def __init__(self, root: str | Storage) -> None:
+        self.storage = root if isinstance(root, Storage) else Storage(root)
+        self.manifests = newest(load_manifests(self.storage))
+        if not self.manifests:
+            raise LakeError(
+                f"{self.storage} holds no lake yet: run anthropic-usage-track with this root"
+            )
+        self._kept: dict[tuple[dt.date, str], tuple[Read, ...]] = {}
+        super().__init__(self._read, self.manifests)
+
+    def _read(self, day: dt.date, report: str) -> tuple[Read, ...]:
+        key = (day, report)
+        if key not in self._kept:
+            entry = self.manifests[day].raw.get(report)
+            if len(self._kept) > 2000:
+                self._kept.clear()
+            self._kept[key] = (
+                () if entry is None else unpack(self.storage.read(entry.name), entry.name)
+            )
+        return self._kept[key]
+
+    def workspaces(self) -> list[Workspace]:
+        """Return the workspaces as of the last snapshot."""
+        return [Workspace.from_dict(item) for item in self._names("workspaces")]
+
+    def api_keys(self) -> list[ApiKey]:
+        """Return the API keys as of the last snapshot."""
+        return [ApiKey.from_dict(item) for item in self._names("api_keys")]
+
+    def users(self) -> list[User]:
+        """Return the users as of the last snapshot."""
+        return [User.from_dict(item) for item in self._names("users")]
+
+    def organization(self) -> Organization:
+        """Return the organization as of the last snapshot; raises LakeError if it is not known."""
+        found = self._names("organization")
+        return Organization.from_dict(found[0])
+
+    def _names(self, kind: str) -> list[dict[str, Any]]:
+        latest = max(self.manifests.values(), key=lambda manifest: manifest.stamp)
+        entry = latest.raw.get("names")
+        if entry is None:
+            raise LakeError("the last snapshot holds no names")
+        document = msgspec.json.decode(self.storage.read(entry.name))
+        items: list[dict[str, Any]] | None = document.get(kind)
+        if items is None:
+            raise LakeError(f"the key could not look up {kind} when it was tracked")
+        return items
