@@ -136,10 +136,15 @@ def recorder(
     return made
 
 
-def run_command(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+def run_command(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    main: Callable[[list[str]], int] | None = None,
+) -> tuple[int, str, str]:
     """Run a command of the CLI in this process; returns its exit code, stdout and stderr."""
-    from anthropic_usage.cli.main import main
+    from anthropic_usage.cli.main import main as cli
 
+    main = main or cli
     before = dict(os.environ)
     os.environ.update(environment)
     stdout, stderr = io.StringIO(), io.StringIO()

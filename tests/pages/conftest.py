@@ -16,8 +16,7 @@ from anthropic_usage.analysis.spend import Spend, spend
 from anthropic_usage.directory import Directory
 from anthropic_usage.simulator import Simulator
 from clock import NOW
-
-HOSTILE = "<script>document.title='owned'</script>\x1b[31m|`*_[x](javascript:1)"
+from hostile import HOSTILE
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from anthropic_usage.analysis.spend import Spend
-from conftest import HOSTILE
+from hostile import HOSTILE
 
 VIEWS = [(width, scheme) for width in (390, 1440) for scheme in ("light", "dark")]
 

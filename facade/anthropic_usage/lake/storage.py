@@ -65,7 +65,7 @@ class Storage:
         """Return a file's bytes."""
         with (
             self._failing(f"read {name}"),
-            self.filesystem.open_input_stream(self.path(name)) as file,
+            self.filesystem.open_input_stream(self.path(name), compression=None) as file,
         ):
             data: bytes = file.read()
             return data
@@ -74,7 +74,7 @@ class Storage:
         """Write a file that appears when it is whole."""
         with self._failing(f"write {name}"):
             if self.local is None:
-                with self.filesystem.open_output_stream(self.path(name)) as file:
+                with self.filesystem.open_output_stream(self.path(name), compression=None) as file:
                     file.write(data)
                 return
             staging = self.local / STAGING
