@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PINS := scripts/requirements.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint lint-spec regen contract contract-diff record soak bench audit pins clean
+.PHONY: help demo test lint lint-spec regen contract contract-diff record soak bench bench-lake inspect price-drift audit pins clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -55,11 +55,21 @@ contract-diff: $(VENV)/.dev ## what a change of the spec breaks for users: make 
 record: $(VENV)/.dev ## record the cassettes anew, from the simulator or, with a key set, from the live API
 	@$(BIN)/python scripts/record.py
 
-soak: $(VENV)/.dev ## ten thousand requests with faults, fifty killed exports
+soak: $(VENV)/.dev ## ten thousand requests with faults, fifty killed exports, a hundred killed trackers
 	@$(BIN)/python scripts/soak.py
+	@$(BIN)/python scripts/killing_track.py
 
 bench: $(VENV)/.dev ## compare with the peers and print ratios
 	@$(BIN)/python scripts/bench.py
+
+bench-lake: $(VENV)/.dev ## SQL over 400 tracked days and 50 million rows, on DuckDB and Spark
+	@$(BIN)/python scripts/bench_lake.py
+
+inspect: $(VENV)/.dev ## list and call every MCP tool with the MCP Inspector (needs npx)
+	@scripts/inspect_mcp.sh $(BIN)/anthropic-usage
+
+price-drift: $(VENV)/.dev ## print where the bundled prices differ from genai-prices
+	@$(BIN)/python scripts/price_drift.py
 
 audit: $(BIN)/python ## known holes in what is pinned, where the advisories can be reached
 	@$(PYTHON) -m venv $(VENV)/audit

@@ -159,7 +159,7 @@ async def test_limit_limits_what_is_shown_and_not_the_totals(
 
 
 async def test_a_year_by_five_dimensions_is_bounded_exact_and_flat() -> None:
-    simulator = Simulator(seed=7, size=0.5, days=400, now=NOW)
+    simulator = Simulator(seed=7, size=0.2, days=400, now=NOW)
     asked = {"action": "usage", "bucket_width": "1h", "group_by": FIVE}
     peaks = []
     with simulator.serve() as server:

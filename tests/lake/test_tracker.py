@@ -408,3 +408,8 @@ def test_a_lake_without_the_day_says_so(run: Run, lake: Storage) -> None:
     )
     assert code == 1
     assert "the lake has no 2026-11-01" in stderr
+    day = ("--since", "2026-11-10", "--until", "2026-11-11", "--from-lake", str(lake))
+    assert run("report", *day, of=_without_root)[0] == 1
+    code, stdout, stderr = run("report", *day, "--no-compare", of=_without_root)
+    assert code == 0, stderr
+    assert "in a day" in stdout

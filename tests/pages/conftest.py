@@ -64,9 +64,12 @@ def page_file(result: Spend, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Open a headless Chromium; CHROMIUM says where it is, REQUIRE_CHROMIUM that it must be."""
+    """Open a headless Chromium; CHROMIUM says where it is, REQUIRE_CHROMIUM that it must be.
+
+    It is closed after its module, for while it is open no other event loop can run.
+    """
     path = (
         os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     )

@@ -131,8 +131,9 @@ def spend(
     directory: Directory | None = None,
     prices: PriceTable | None = None,
     organization: str | None = None,
+    compare: bool = True,
 ) -> Spend:
-    """Return the spend of a range of whole UTC days and of as many days before it.
+    """Return the spend of a range of whole UTC days and, to compare, of as many days before it.
 
     Reads usage and cost of both spans and Claude Code of the range itself. A range without a closed
     day is answered with usage alone, and says so.
@@ -141,18 +142,17 @@ def spend(
     directory = directory or Directory()
     asked = CostQuery.create(starting_at, ending_at or utc_now())
     start, end = asked.starting_at, asked.ending_at
-    earlier = start - (end - start)
+    earlier = start - (end - start) if compare else start
 
     bill = source.cost(earlier, end, group_by=("workspace_id", "description"))
     lines = bill.by("day", "workspace_id", "model", "cost_type")
     settled = bill.settled_until or end
     billed_until = max(start, min(end, floor(settled, DAY)))
-    compared_from = start - (billed_until - start)
+    compared_from = start - (billed_until - start) if compare else start
     now = [line for line in lines if start <= line.starting_at < billed_until]
     before = [line for line in lines if compared_from <= line.starting_at < start]
 
-    used_from = start - (end - start)
-    usage = priced_usage(source, used_from, end, by="api_key_id", prices=prices)
+    usage = priced_usage(source, earlier, end, by="api_key_id", prices=prices)
     used = [row for row in usage if row.starting_at >= start]
     used_before = [row for row in usage if row.starting_at < start]
     coding = source.claude_code(start, end).by("actor", "actor_type")

@@ -58,6 +58,11 @@ Examples:
 @click.option(
     "--png", "png_folder", type=click.Path(file_okay=False), help="Write the charts into a folder."
 )
+@click.option(
+    "--compare/--no-compare",
+    default=True,
+    help="Compare with the same span before; a lake must have that too.",
+)
 @click.option("--title", help="A heading; else the organization's name.")
 @pricing_option
 @ids_option
@@ -71,6 +76,7 @@ def report_command(
     html_file: str | None,
     png_folder: str | None,
     title: str | None,
+    compare: bool,
     pricing_json: str | None,
     ids: bool,
 ) -> None:
@@ -92,6 +98,7 @@ def report_command(
             directory=directory,
             prices=table,
             organization=organization,
+            compare=compare,
         )
     if html_file is not None:
         from ..pages import html

@@ -59,9 +59,7 @@ def figures(spend: Spend) -> list[Figure]:
             name="Billed",
             value=dollars(spend.billed),
             exact=f"{spend.billed:f}",
-            note=f"{change(spend.billed, spend.before)} against {span} ({dollars(spend.before)})"
-            if days
-            else "no day has a bill yet",
+            note=_compared(spend, days, span),
         ),
         Figure(
             name="Tokens",
@@ -88,3 +86,11 @@ def figures(spend: Spend) -> list[Figure]:
             note=f"estimated for each of {coding.people} active developers",
         ),
     ]
+
+
+def _compared(spend: Spend, days: int, span: str) -> str:
+    if not days:
+        return "no day has a bill yet"
+    if spend.compared_from == spend.starting_at:
+        return "in a day" if days == 1 else f"in {days} days"
+    return f"{change(spend.billed, spend.before)} against {span} ({dollars(spend.before)})"

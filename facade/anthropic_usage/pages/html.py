@@ -84,12 +84,10 @@ class _Verbatim(str):
 
 
 def _span(spend: Spend) -> str:
-    last = spend.ending_at
-    return (
-        f"{spend.starting_at:%Y-%m-%d} up to {last:%Y-%m-%d} (UTC, exclusive), compared with the "
-        f"same number of days from {spend.compared_from:%Y-%m-%d} on. Billed up to "
-        f"{spend.billed_until:%Y-%m-%d}."
-    )
+    span = f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d} (UTC, exclusive)"
+    if spend.compared_from < spend.starting_at:
+        span += f", compared with the same number of days from {spend.compared_from:%Y-%m-%d} on"
+    return f"{span}. Billed up to {spend.billed_until:%Y-%m-%d}."
 
 
 def _picture(chart: Chart) -> dict[str, str]:
