@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from .moments import DAY
+from .moments import DAY, next_month
 from .money import add
 from .query import PERIODS, Query
 from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, ToolUse, UsageRow, monday
@@ -154,7 +154,7 @@ class Fold:
             if "week" in self._time:
                 ends.append(_monday(begin) + 7 * DAY)
             if "month" in self._time:
-                ends.append((begin.replace(day=28) + 4 * DAY).replace(day=1))
+                ends.append(next_month(begin.replace(day=1)))
             end = min(ends)
         return max(begin, first), min(end, last)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-__all__ = ["clean", "count", "dollars", "moment", "percent"]
+__all__ = ["clean", "count", "dollars", "moment", "percent", "sparkline"]
 
 _UNITS = ("k", "M", "B", "T", "P")
 _CENT = Decimal("0.01")
+_LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def count(number: int) -> str:
@@ -45,3 +47,11 @@ def moment(value: dt.datetime, width: dt.timedelta) -> str:
 def clean(text: Any) -> str:
     """Make a text from outside safe for a terminal: no escapes, no controls, no line breaks."""
     return "".join(c if c.isprintable() else "�" for c in str(text))
+
+
+def sparkline(amounts: Sequence[Decimal]) -> str:
+    """Draw amounts as a row of bars, the largest at full height; nothing for no amount at all."""
+    most = max(amounts, default=Decimal(0))
+    if most <= 0:
+        return ""
+    return "".join(_LEVELS[max(0, min(7, int(8 * amount / most)))] for amount in amounts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable
+from typing import TypeVar
 
 from .errors import InvalidQuery
 
@@ -13,6 +14,8 @@ Moment = dt.datetime | dt.date | str
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
+
+D = TypeVar("D", bound=dt.date)
 
 _WRITTEN = re.compile(
     r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.]\d+)?)?([Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII
@@ -48,6 +51,11 @@ def parse_moment(value: Moment, name: str) -> dt.datetime:
         return value.astimezone(dt.UTC)
     except OverflowError:
         raise _bad(value, name) from None
+
+
+def next_month(first: D) -> D:
+    """Return the first of the month that follows a first of a month."""
+    return (first.replace(day=28) + 4 * DAY).replace(day=1)
 
 
 def floor(moment: dt.datetime, width: dt.timedelta) -> dt.datetime:

@@ -14,7 +14,7 @@ import attrs
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars
-from ..moments import DAY, floor, utc_now
+from ..moments import DAY, floor, next_month, utc_now
 from ..money import ZERO, add, check_amount, times, total
 from ..rows import CostRow, UsageRow, monday
 from .forecast import Projection, project
@@ -235,7 +235,7 @@ def _period(period: str, until: dt.date) -> tuple[dt.date, dt.date]:
         first = monday(until)
         return first, first + 6 * DAY
     first = until.replace(day=1)
-    return first, (first.replace(day=28) + 4 * DAY).replace(day=1) - DAY
+    return first, next_month(first) - DAY
 
 
 def _filled(daily: Mapping[dt.date, Decimal], until: dt.date) -> list[Decimal]:

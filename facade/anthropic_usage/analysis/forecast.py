@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from ..errors import InvalidQuery
-from ..moments import DAY, floor, utc_now
+from ..moments import DAY, floor, next_month, utc_now
 from ..money import ZERO, add, total
 from ..sinks.columns import require
 from .source import Source
@@ -102,7 +102,7 @@ def forecast(
     first = _first_of(month, today)
     if first > today:
         raise InvalidQuery(f"{first:%Y-%m} has not begun")
-    following = (first.replace(day=28) + 4 * DAY).replace(day=1)
+    following = next_month(first)
     group_by = {"workspace_id": ("workspace_id",), "model": ("description",)}.get(by or "", ())
     report = source.cost(first - _HISTORY * DAY, following, group_by=group_by)
     rows = report.by("day", *(() if by is None else (by,)))

@@ -19,7 +19,7 @@ from ..analysis.prices import PriceTable
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import clean
-from ..moments import DAY, utc_now
+from ..moments import next_month, utc_now
 from ..sinks.delimited import disarm
 from ..sinks.plain import plain_value
 from .session import note
@@ -109,7 +109,7 @@ def period_options(default: str) -> Callable[[Any], Any]:
                 if since is not None or until is not None:
                     raise InvalidQuery("give --month, or --since and --until")
                 start, _ = resolve(f"{month}-01", None, utc_now())
-                end = (start.replace(day=28) + 4 * DAY).replace(day=1)
+                end = next_month(start)
             else:
                 start, end = resolve(since or default, until, utc_now())
             return command(starting_at=start, ending_at=end, **options)

@@ -12,7 +12,7 @@ import click
 
 from ..analysis.spend import Slice, Spend, spend
 from ..errors import AnthropicUsageError, AuthenticationError
-from ..human import clean, count, dollars, percent
+from ..human import clean, count, dollars, percent, sparkline
 from ..money import total
 from ..pages.figures import KIND_NAMES, change, figures, interval
 from ..sinks.sink import Staged
@@ -37,7 +37,6 @@ __all__ = ["report_command"]
 _BAR = 16
 _MOST = 8
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_LEVELS = "▁▂▃▄▅▆▇█"
 
 
 @click.command(
@@ -146,7 +145,7 @@ def _print(result: Spend, title: str | None, out: IO[str]) -> None:
             days = [day.billed for day in result.by_day]
             first, last = result.by_day[0].day, result.by_day[-1].day
             console.print(
-                f"{'Each day':<{width}}  {_sparkline(days):>20}  {first} to {last}, "
+                f"{'Each day':<{width}}  {sparkline(days):>20}  {first} to {last}, "
                 f"{dollars(min(days))} to {dollars(max(days))}",
                 markup=False,
                 soft_wrap=True,
@@ -242,10 +241,3 @@ def _bar(part: Decimal, most: Decimal) -> str:
         return ""
     eighths = round(8 * _BAR * part / most)
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
-
-
-def _sparkline(amounts: Sequence[Decimal]) -> str:
-    most = max(amounts)
-    if most <= 0:
-        return _LEVELS[0] * len(amounts)
-    return "".join(_LEVELS[max(0, min(7, int(8 * amount / most)))] for amount in amounts)

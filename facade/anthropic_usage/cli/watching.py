@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import IO, Any
 
 import click
@@ -11,7 +10,7 @@ import click
 from ..analysis.budgets import Budgets, Checked, State, check
 from ..analysis.forecast import Forecast, forecast
 from ..errors import InvalidQuery
-from ..human import clean, dollars
+from ..human import clean, dollars, sparkline
 from ..moments import parse_moment
 from .answers import (
     Column,
@@ -33,8 +32,6 @@ __all__ = ["FIRED", "check_command", "forecast_command"]
 
 FIRED = 3
 """The exit code of a check that found something."""
-
-_LEVELS = "▁▂▃▄▅▆▇█"
 
 
 @click.command(
@@ -94,7 +91,7 @@ def forecast_command(
                 ],
                 right=True,
             ),
-            Column("last four weeks", [_spark(result) for result in results]),
+            Column("last four weeks", [_last_weeks(result) for result in results]),
         ]
         first = results[0]
         title = f"{first.first_day} to {first.last_day}, billed up to {first.billed_until}"
@@ -123,12 +120,8 @@ def _forecast_row(named: str, result: Forecast, place: int) -> dict[str, Any]:
     }
 
 
-def _spark(result: Forecast) -> str:
-    days = [amount for _, amount in result.history[-28:]]
-    most = max(days, default=Decimal(0))
-    if most <= 0:
-        return ""
-    return "".join(_LEVELS[max(0, min(7, int(8 * amount / most)))] for amount in days)
+def _last_weeks(result: Forecast) -> str:
+    return sparkline([amount for _, amount in result.history[-28:]])
 
 
 @click.command(
