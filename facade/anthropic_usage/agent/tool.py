@@ -7,41 +7,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
+import datetime as dt
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from ..client import AsyncUsageClient
 from ..credentials import KEY_VARIABLES, OAUTH_VARIABLE
-from ..errors import AnthropicUsageError, InvalidQuery, MissingExtra
-from ..fold import Fold
-from ..moments import DAY, parse_moment, utc_now
-from ..query import (
-    ClaudeCodeQuery,
-    CostQuery,
-    Query,
-    UsageQuery,
-)
+from ..errors import AnthropicUsageError, AuthenticationError, InvalidQuery
+from ..moments import DAY, floor, parse_moment
 from ..report import AsyncReport
-from ..rows import ClaudeCodeRow, Row
-from ..sinks.plain import plain_row, plain_value
-from ..wire import rows
-from .untrusted import NOTE, SUFFIX, harmless
+from .fitting import Answer, Reading, fit, look_up
+from .untrusted import harmless
 
 __all__ = [
     "DEFAULT_MAX_CHARS",
     "LEAST_MAX_CHARS",
     "NAME",
-    "Answer",
     "anthropic_usage",
     "ask",
+    "bounded",
+    "checked",
     "definition",
     "environment",
+    "error_text",
     "settings",
     "tools",
 ]
@@ -54,22 +44,16 @@ LEAST_MAX_CHARS = 300
 
 ACTIONS = ("usage", "cost", "claude_code")
 _PARAMETERS = ("action", "starting_at", "ending_at", "bucket_width", "group_by", "limit")
-_SHORTEST_RECORD = 60
-"""No record is written in fewer characters, so more than this many cannot be shown."""
-_TITLES = {
-    "usage": "Anthropic usage report (tokens)",
-    "cost": "Anthropic cost report (billed dollars)",
-    "claude_code": "Anthropic Claude Code report (productivity)",
-}
-_UNTRUSTED_VALUES = ("actor", "terminal_type")
-_NAMED = {"workspace_id": "workspaces", "api_key_id": "api_keys", "account_id": "users"}
-
 Progress = Callable[[float, str], Awaitable[None]]
 
 
-def definition() -> dict[str, Any]:
-    """Return the tool's definition for the Messages API: name, description, strict schema."""
-    return {
+def definition(*, strict: bool = False) -> dict[str, Any]:
+    """Return the tool's definition for the Messages API: name, description, strict schema.
+
+    With `strict` it also asks the API to hold the model to the schema, which has no keyword that
+    the API refuses in strict tools (platform.claude.com, strict tool use).
+    """
+    made: dict[str, Any] = {
         "name": NAME,
         "description": (
             "Query Anthropic's Admin API for the organization's usage and cost reports. "
@@ -112,11 +96,10 @@ def definition() -> dict[str, Any]:
                     ),
                 },
                 "limit": {
-                    "type": "integer",
-                    "minimum": 1,
+                    "type": "number",
                     "description": (
-                        "Most time buckets (claude_code: records) to show; totals always cover "
-                        "the whole range."
+                        "Most time buckets (claude_code: records) to show, at least 1; totals "
+                        "always cover the whole range."
                     ),
                 },
             },
@@ -124,6 +107,7 @@ def definition() -> dict[str, Any]:
             "additionalProperties": False,
         },
     }
+    return {**made, "strict": True} if strict else made
 
 
 def environment() -> dict[str, str]:
@@ -132,12 +116,24 @@ def environment() -> dict[str, str]:
     found = {name: os.environ[name] for name in names if os.environ.get(name, "").strip()}
     address = os.environ.get("ANTHROPIC_BASE_URL", "")
     if not found:
-        import dotenv
-
-        values = dotenv.dotenv_values(".env") if os.path.isfile(".env") else {}
+        values = _dotenv()
         found = {name: value for name in names if (value := (values.get(name) or "").strip())}
         address = address or values.get("ANTHROPIC_BASE_URL") or ""
     return {**found, **({"ANTHROPIC_BASE_URL": address} if address else {})}
+
+
+def _dotenv() -> Mapping[str, str | None]:
+    """Return what a `.env` file in the working directory says; os.environ stays as it is."""
+    if not os.path.isfile(".env"):
+        return {}
+    import dotenv
+
+    try:
+        return dotenv.dotenv_values(".env", interpolate=False)
+    except (OSError, UnicodeError) as error:
+        problem = f".env cannot be read ({type(error).__name__}): save it as text in UTF-8"
+    # Raised anew: the error of a text that is no UTF-8 holds that text, and so the key.
+    raise AuthenticationError(problem)
 
 
 def tools() -> list[dict[str, Any]]:
@@ -163,7 +159,7 @@ async def anthropic_usage(
     """Run the tool: a header line, then one JSON object; or a sentence that begins with `Error:`.
 
     Never raises for anything in `arguments` or from the API, and never returns more than
-    `max_chars` characters (at least 300).
+    `max_chars` characters (at least 300) nor the key.
 
     Args:
         arguments: the tool call's input, as `definition()` describes it.
@@ -171,42 +167,47 @@ async def anthropic_usage(
         max_chars: how long the answer may be.
         progress: told the share that is read, and of what.
     """
-    room = max(LEAST_MAX_CHARS, int(max_chars))
+    try:
+        room = bounded(max_chars)
+    except InvalidQuery as error:
+        return error_text(error, DEFAULT_MAX_CHARS)
     try:
         if client is not None:
-            answer = await ask(arguments, client, room, progress)
-        else:
-            async with AsyncUsageClient(**settings()) as opened:
-                answer = await ask(arguments, opened, room, progress)
-        return answer.text
-    except asyncio.CancelledError:
-        raise
-    except MissingExtra as error:
-        return _error(error, room)
+            return await _told(arguments, client, room, progress)
+        async with AsyncUsageClient(**settings()) as opened:
+            return await _told(arguments, opened, room, progress)
     except AnthropicUsageError as error:
-        return _error(error, room)
+        return error_text(error, room)
+
+
+async def _told(
+    arguments: Any, client: AsyncUsageClient, room: int, progress: Progress | None
+) -> str:
+    redact = client.settings.credentials.redact
+    try:
+        return (await ask(arguments, client, room, progress)).text
+    except AnthropicUsageError as error:
+        return error_text(error, room, redact)
     except Exception as error:
         # A tool's caller is a model: it can read a sentence, and cannot catch an exception.
-        return _error(f"{type(error).__name__} while making the report", room)
+        return error_text(f"{type(error).__name__} while making the report", room, redact)
 
 
-def _error(problem: object, room: int) -> str:
+def bounded(max_chars: Any) -> int:
+    """Return how long an answer may be, 300 characters at the least; raises InvalidQuery."""
+    if isinstance(max_chars, bool) or not isinstance(max_chars, int):
+        raise InvalidQuery("max_chars must be a whole number")
+    return max(LEAST_MAX_CHARS, max_chars)
+
+
+def error_text(
+    problem: object, room: int, redact: Callable[[bytes], bytes] = lambda text: text
+) -> str:
+    """Return one line that begins with `Error:`, of at most `room` characters, without the key."""
     text = f"Error: {' '.join(str(problem).split())}"
     text = "".join(character if character.isprintable() else "_" for character in text)
+    text = redact(text.encode()).decode()
     return text if len(text) <= room else f"{text[: room - 3]}..."
-
-
-@attrs.frozen(kw_only=True)
-class Answer:
-    """What a report came to."""
-
-    header: str
-    document: dict[str, Any]
-
-    @property
-    def text(self) -> str:
-        """The header line and the JSON."""
-        return f"{self.header}\n{_json(self.document)}"
 
 
 async def ask(
@@ -216,9 +217,10 @@ async def ask(
     progress: Progress | None = None,
 ) -> Answer:
     """Read a report to its end and fit it into `max_chars`; raises AnthropicUsageError."""
-    query, limit = _query(arguments)
-    report = client.report(query)
-    reading = _Reading(query, limit, max_chars // _SHORTEST_RECORD)
+    _without_secrets(arguments, client)
+    report, limit = _report(arguments, client)
+    query = report.query
+    reading = Reading(query, limit, max_chars)
     async with contextlib.aclosing(report.parts()) as parts:
         async for part in parts:
             reading.add(part.page)
@@ -226,269 +228,84 @@ async def ask(
                 span = query.ending_at - query.starting_at
                 await progress((part.ends - query.starting_at) / span, f"reading {query.report}")
             del part
-    names, notes = await _names(client, query)
-    return _fit(query, report, reading, names, notes, max_chars)
+    names, notes = await look_up(client, query)
+    return fit(query, report, reading, names, notes, max_chars)
 
 
-def _query(arguments: Any) -> tuple[Query, int | None]:
-    """Check the arguments; returns what to ask, and how many buckets or records to show."""
-    if not isinstance(arguments, Mapping):
-        raise InvalidQuery("the input must be a JSON object with action and starting_at")
-    unknown = [name for name in arguments if name not in _PARAMETERS]
-    if unknown:
-        raise InvalidQuery(
-            f"unknown parameter {harmless(unknown[0])!r}; known are {', '.join(_PARAMETERS)}"
-        )
-    given = {name: value for name, value in arguments.items() if value is not None}
+def _without_secrets(arguments: Any, client: AsyncUsageClient) -> None:
+    """Refuse an input that holds the key, before any sentence about it can repeat a part of it."""
+    try:
+        text = repr(arguments).encode(errors="replace")
+    except RecursionError:
+        raise InvalidQuery("the input is nested too deeply") from None
+    if client.settings.credentials.redact(text) != text:
+        raise InvalidQuery("the input holds the Admin API key: it is never an argument")
+
+
+def _report(arguments: Any, client: AsyncUsageClient) -> tuple[AsyncReport[Any], int | None]:
+    """Check the arguments; returns the report, and how many buckets or records to show."""
+    given = checked(arguments, _PARAMETERS)
     action = given.get("action")
-    if action not in ACTIONS or not isinstance(action, str):
+    if not isinstance(action, str) or action not in ACTIONS:
         raise InvalidQuery(f"action must be one of {', '.join(ACTIONS)}")
     for name in ("starting_at", "ending_at", "bucket_width"):
         if name in given and not isinstance(given[name], str):
             raise InvalidQuery(f"{name} must be a string")
     if "starting_at" not in given:
         raise InvalidQuery("starting_at is missing")
-    limit = given.get("limit")
-    if isinstance(limit, float) and limit.is_integer():
-        limit = int(limit)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise InvalidQuery("limit must be a whole number of at least 1")
-    group_by = given.get("group_by", [])
-    group_by = [group_by] if isinstance(group_by, str) else group_by
-    if not isinstance(group_by, list | tuple) or not all(isinstance(n, str) for n in group_by):
-        raise InvalidQuery("group_by must be an array of strings")
-    start = parse_moment(given["starting_at"], "starting_at")
-    end = parse_moment(given["ending_at"], "ending_at") if "ending_at" in given else utc_now()
+    limit = _whole(given.get("limit"))
+    group_by = _strings(given.get("group_by", []))
+    start, end = given["starting_at"], given.get("ending_at")
     width = given.get("bucket_width", "1d")
     if action == "usage":
-        return UsageQuery.create(start, end, bucket_width=width, group_by=group_by), limit
+        return client.usage(start, end, bucket_width=width, group_by=group_by), limit
     if width != "1d":
         raise InvalidQuery(f"{action} is by day: bucket_width must be 1d")
     if action == "cost":
-        return CostQuery.create(start, end, group_by=group_by), limit
+        return client.cost(start, end, group_by=group_by), limit
     if group_by:
         raise InvalidQuery("claude_code takes no group_by; its records are by person and day")
-    if end < start + DAY and end.date() == start.date():
-        end = start + DAY  # a time of day on the same day means that day
-    return ClaudeCodeQuery.create(start, end), limit
+    return client.claude_code(start, _day_end(start, end)), limit
 
 
-class _Reading:
-    """One pass over a report: the first records, and sums at every coarseness that can fit."""
-
-    def __init__(self, query: Query, limit: int | None, most: int) -> None:
-        self.query = query
-        self.everything = Fold(query)
-        self.records: list[Row] = []
-        self.count = 0
-        """How many records the report has."""
-        self.buckets = 0
-        self.left_out = False
-        """Whether `limit` left records out."""
-        self._limit = limit
-        self._most = most
-        self._folds: dict[tuple[str, ...], Fold] = {
-            dimensions: Fold(query, dimensions) for dimensions in _coarser(query)
-        }
-
-    def add(self, page: Any) -> None:
-        """Read one page."""
-        self.everything.add(page)
-        for dimensions, fold in list(self._folds.items()):
-            fold.add(page)
-            if len(fold.groups) > self._most:
-                del self._folds[dimensions]  # it will never fit, and would only grow
-        by_bucket = not issubclass(self.query.row, ClaudeCodeRow)
-        last: Any = self.records[-1] if self.records else None
-        started = getattr(last, "starting_at", None)
-        for row in rows(self.query, page):
-            self.count += 1
-            if by_bucket and getattr(row, "starting_at", None) != started:
-                started = getattr(row, "starting_at", None)
-                self.buckets += 1
-            shown = self.buckets if by_bucket else self.count
-            if self._limit is not None and shown > self._limit:
-                self.left_out = True
-            elif len(self.records) <= self._most:
-                self.records.append(row)
-
-    def folds(self) -> list[tuple[tuple[str, ...], list[Row]]]:
-        """Return the sums that were kept, finest first."""
-        return [(dimensions, fold.rows()) for dimensions, fold in self._folds.items()]
+def checked(arguments: Any, known: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments that are given, null being none; raises InvalidQuery for others."""
+    if not isinstance(arguments, Mapping):
+        raise InvalidQuery("the input must be a JSON object")
+    for name in arguments:
+        if name not in known:
+            raise InvalidQuery(
+                f"unknown parameter {harmless(name)!r}; known are {', '.join(known) or 'none'}"
+            )
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
-def _coarser(query: Query) -> list[tuple[str, ...]]:
-    """Return by what to sum up when the records are too many, finest first."""
-    asked: tuple[str, ...] = query.dimensions
-    if issubclass(query.row, ClaudeCodeRow):
-        return [("day", "actor"), ("week", "actor"), ("actor",), ("week",), ("month",)]
-    levels: list[tuple[str, ...]] = []
-    if query.width < DAY:
-        levels.append(("day", *asked))
-    levels += [("week", *asked), ("month", *asked), asked]
-    if query.report == "cost" and "description" in asked:
-        levels += [("model", "cost_type"), ("cost_type",)]
-    elif "model" in asked:
-        levels += [("day", "model"), ("model",)]
-    elif asked:
-        levels.append(asked[:1])
-    levels += [("day",), ("month",)]
-    return [level for level in dict.fromkeys(levels) if level]
+def _day_end(start: str, end: str | None) -> dt.datetime | None:
+    """Return the end of a range of days; a time of day on the first day means all of that day."""
+    if end is None:
+        return None
+    first, last = parse_moment(start, "starting_at"), parse_moment(end, "ending_at")
+    return floor(first, DAY) + DAY if first <= last < floor(first, DAY) + DAY else last
 
 
-async def _names(
-    client: AsyncUsageClient, query: Query
-) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Look up the names of the ids asked for; what is refused costs the names only."""
-    found: dict[str, dict[str, str]] = {}
-    notes = []
-    for dimension in query.dimensions:
-        lookup = _NAMED.get(dimension)
-        if lookup is None:
-            continue
-        try:
-            items = await getattr(client, lookup)()
-        except AnthropicUsageError as error:
-            notes.append(f"No names for {dimension}: {harmless(error, 160)}")
-        else:
-            found[dimension] = {item.id: harmless(item.name) for item in items}
-    return found, notes
+def _whole(limit: Any) -> int | None:
+    """Return a limit as JSON or a model writes it: 5, 5.0 or "5"."""
+    if isinstance(limit, str) and limit.isascii() and limit.isdecimal() and len(limit) < 10:
+        limit = int(limit)
+    if isinstance(limit, float) and limit.is_integer():
+        limit = int(limit)
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidQuery("limit must be a whole number of at least 1")
+    return limit
 
 
-def _fit(
-    query: Query,
-    report: AsyncReport[Any],
-    reading: _Reading,
-    names: Mapping[str, Mapping[str, str]],
-    notes: Sequence[str],
-    room: int,
-) -> Answer:
-    """Return the finest answer that fits."""
-    header = _header(query)
-    document = _document(query, report, reading, names, notes)
-    columns = _columns(query, None)
-    if reading.left_out or len(reading.records) == reading.count:
-        document["shown"] = _shown(reading)
-        document["records"] = [_record(row, columns, names) for row in reading.records]
-        answer = Answer(header=header, document=document)
-        if len(answer.text) <= room:
-            return answer
-    for dimensions, groups in reading.folds():
-        columns = _columns(query, dimensions)
-        document["shown"] = (
-            f"{reading.count:,} records were too many for {room:,} characters: they are summed up "
-            f"by {', '.join(dimensions)}. Ask for a shorter range, fewer dimensions or a limit to "
-            "see more; the totals are those of all records."
-        )
-        document["records"] = [_record(row, columns, names) for row in groups]
-        answer = Answer(header=header, document=document)
-        if len(answer.text) <= room:
-            return answer
-    document["shown"] = (
-        f"{reading.count:,} records were too many for {room:,} characters: only the totals are "
-        "shown. Ask for a shorter range, fewer dimensions or a limit to see more."
-    )
-    document["records"] = []
-    answer = Answer(header=header, document=document)
-    for leaving in ("notes", "group_by", "shown", "records", "starting_at", "ending_at"):
-        if len(answer.text) <= room:
-            return answer
-        document.pop(leaving, None)
-    if len(answer.text) <= room:
-        return answer
-    raise InvalidQuery(f"max_chars={room} has no room for the totals; allow 2,000 or more")
-
-
-def _shown(reading: _Reading) -> str:
-    if not reading.left_out:
-        return f"all {reading.count:,} records"
-    return (
-        f"{len(reading.records):,} of {reading.count:,} records, as limit says; the totals are "
-        "those of all records"
-    )
-
-
-def _header(query: Query) -> str:
-    span = f"{query.starting_at:%Y-%m-%dT%H:%MZ} up to {query.ending_at:%Y-%m-%dT%H:%MZ}"
-    return f"{_TITLES[query.report]}, {span}"
-
-
-def _document(
-    query: Query,
-    report: AsyncReport[Any],
-    reading: _Reading,
-    names: Mapping[str, Any],
-    notes: Sequence[str],
-) -> dict[str, Any]:
-    settled = report.settled_until
-    said = list(notes)
-    (totals,) = reading.everything.rows()
-    if settled is not None and settled < query.ending_at:
-        if query.report == "cost":
-            said.append("Only completed UTC days have a bill; later days are not in the totals.")
-        else:
-            said.append("What is later than settled_until can still grow.")
-    if query.report == "cost":
-        said.append("Priority Tier costs are never in the cost report.")
-    if query.report == "claude_code":
-        said.append("Estimated cost overlaps the cost report: never add the two.")
-    if names or query.report == "claude_code":
-        said.append(NOTE)
-    if not reading.count:
-        said.append("Nothing was used in this range: a real zero.")
-    return {
-        "report": query.report,
-        "starting_at": plain_value(query.starting_at),
-        "ending_at": plain_value(query.ending_at),
-        "group_by": list(query.group_by),
-        "complete": True,
-        "settled_until": plain_value(settled),
-        "totals": plain_row(totals, _totals(query)),
-        "shown": "",
-        "records": [],
-        "notes": said,
-    }
-
-
-def _totals(query: Query) -> tuple[str, ...]:
-    row = query.row
-    return (*row.MEASURES, *row.DERIVED)
-
-
-def _columns(query: Query, folded: tuple[str, ...] | None) -> tuple[str, ...]:
-    row = query.row
-    if folded is None:
-        dimensions = row.DIMENSIONS if issubclass(row, ClaudeCodeRow) else query.dimensions
-        return (*row.TIME[:1], *dimensions, *row.MEASURES, *row.DERIVED)
-    return (*folded, *row.MEASURES, *row.DERIVED)
-
-
-def _record(
-    row: Row, columns: Sequence[str], names: Mapping[str, Mapping[str, str]]
-) -> dict[str, Any]:
-    """Return a row as JSON values: names beside ids, texts harmless, nothing that is null."""
-    record: dict[str, Any] = {}
-    for name in columns:
-        value = getattr(row, name)
-        if name in row.DIMENSIONS and isinstance(value, str):
-            if name in _UNTRUSTED_VALUES:
-                record[f"{name}{SUFFIX}"] = harmless(value)
-                continue
-            record[name] = harmless(value, 100)
-            if value in names.get(name, {}):
-                label = name.removesuffix("_id") + "_name"
-                record[f"{label}{SUFFIX}"] = names[name][value]
-        elif value is not None or name in names:
-            record[name] = plain_value(value)
-    return record
-
-
-def _json(document: Any) -> str:
-    """Print pretty, but a record on a line of its own: indentation costs a model tokens."""
-    records = document.get("records") or []
-    shell = {**document, "records": "RECORDS"} if "records" in document else document
-    text = json.dumps(shell, indent=2, ensure_ascii=False)
-    lines = ",\n".join(f"    {json.dumps(record, ensure_ascii=False)}" for record in records)
-    return text.replace(
-        '"records": "RECORDS"', f'"records": [\n{lines}\n  ]' if lines else '"records": []'
-    )
+def _strings(group_by: Any) -> list[str]:
+    """Return the dimensions of an array, also where a model wrote the array as a string."""
+    if isinstance(group_by, str):
+        group_by = [name.strip(" \"'") for name in group_by.strip("[] ").split(",")]
+        group_by = [name for name in group_by if name]
+    if not isinstance(group_by, list | tuple) or not all(isinstance(n, str) for n in group_by):
+        raise InvalidQuery("group_by must be an array of strings")
+    return list(group_by)
