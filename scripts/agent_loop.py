@@ -18,6 +18,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -103,10 +104,9 @@ class StandIn(BaseHTTPRequestHandler):
             return header
         report = json.loads(text)
         if report["report"] == "cost":
-            return (
-                f"You were billed ${float(report['totals']['amount_usd']):,.2f} this month, up to "
-                f"{report['settled_until'][:10]} (exclusive)."
-            )
+            spent = Decimal(report["totals"]["amount_usd"])
+            until = report["settled_until"][:10]
+            return f"You were billed ${spent:,.2f} this month, up to {until} (exclusive)."
         models: dict[str, int] = {}
         for record in report["records"]:
             models[record["model"]] = models.get(record["model"], 0) + record["total_tokens"]

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -100,6 +101,12 @@ async def test_every_tool_answers_as_its_schema_says(
             tool = listed[name]
             assert tool.annotations.read_only_hint is True
             assert tool.description
+            for schema in tool.input_schema["properties"].values():
+                assert schema["description"]
+            text = "".join(
+                block.text for block in (await client.call_tool(name, arguments)).content
+            )
+            assert len(text) <= 32_000
             jsonschema.validate(arguments, tool.input_schema)
             result = await client.call_tool(name, arguments)
             assert not result.is_error, result.content
@@ -141,6 +148,10 @@ async def test_resources_prompts_progress_and_errors(served: tuple[Simulator, Se
         await asyncio.sleep(0.2)
         assert len(told) >= 2
         assert told == sorted(told)
+        for bad in ({"starting_at": [KEY]}, {"starting_at": KEY}, {KEY: 1}, {"ending_at": KEY}):
+            refused = await client.call_tool("get_cost_report", bad)
+            assert refused.is_error
+            assert "MARKER" not in str(refused)
         wrong = await client.call_tool("get_cost_report", {"starting_at": "soon"})
         assert wrong.is_error
         assert "no moment in time" in wrong.content[0].text
@@ -174,3 +185,21 @@ async def test_hostile_names_stay_data() -> None:
                 assert "SYSTEM" in text
                 for bad in ("<img", "\x1b", "\u202e", "</tool_result>"):
                     assert bad not in text
+
+
+async def test_it_does_not_start_without_a_key(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "anthropic_usage",
+        "mcp",
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if "ANTHROPIC" not in name},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    stdout, stderr = await process.communicate()
+    assert (process.returncode, stdout) == (1, b"")
+    assert b"no key" in stderr
+    assert len(stderr.splitlines()) == 1

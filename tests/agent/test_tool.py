@@ -264,4 +264,50 @@ def test_the_command(served: tuple[Simulator, Server], tmp_path: Path) -> None:
     assert (code, stdout) == (1, "Error: starting_at is missing\n")
     assert run_command(("tool", "{"), where)[0] == 2
     assert run_command(("tool",), where)[0] == 2
+    code, stdout, stderr = run_command(("tool", "[" * 100_000), where)
+    assert (code, stdout, len(stderr.splitlines())) == (2, "", 1)
     assert json.loads(run_command(("tool", "--definition"), {})[1]) == definition()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"action": KEY, "starting_at": "2026-11-01"},
+        {"action": "cost", "starting_at": KEY},
+        {"action": "usage", "starting_at": "2026-11-01", "group_by": [KEY]},
+        {KEY: 1},
+        KEY,
+    ],
+)
+async def test_a_key_in_the_input_is_refused_and_not_repeated(
+    arguments: Any, served: tuple[Simulator, Server]
+) -> None:
+    text = await run(served[1].url, arguments)
+    assert text.startswith("Error: ")
+    assert "sk-ant" not in text
+
+
+@pytest.mark.parametrize("room", [float("nan"), None, "x", True])
+async def test_a_bad_size_is_a_sentence(room: Any, served: tuple[Simulator, Server]) -> None:
+    text = await run(served[1].url, {"action": "cost", **MONTH}, max_chars=room)
+    assert text == "Error: max_chars must be a whole number"
+
+
+def test_an_unreadable_env_file_does_not_show_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anthropic_usage import AuthenticationError
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"ANTHROPIC_ADMIN_API_KEY=\xff" + KEY.encode())
+    with pytest.raises(AuthenticationError, match="cannot be read") as caught:
+        tools()
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+async def test_claude_code_has_models_and_acceptance(served: tuple[Simulator, Server]) -> None:
+    asked = {"action": "claude_code", "starting_at": "2026-11-18", "ending_at": "2026-11-20"}
+    text = await run(served[1].url, asked, max_chars=10**6)
+    assert "acceptance" in text
+    assert "claude-" in text

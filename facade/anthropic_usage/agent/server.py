@@ -7,9 +7,10 @@ import contextlib
 import datetime as dt
 import hmac
 import json
+import typing
 from collections.abc import Awaitable, Callable, Iterator
 from importlib import resources
-from typing import Any, TypedDict, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
 from ..analysis.prices import PriceTable
 from ..analysis.reconcile import reconcile
@@ -107,7 +108,7 @@ def build(connect: Connect, *, max_chars: int = DEFAULT_MAX_CHARS) -> Any:
     exceptions: Any = require("mcp.server.mcpserver.exceptions", "mcp")
     from importlib.metadata import version
 
-    server = mcpserver.MCPServer(
+    server = _server_class(mcpserver, exceptions.ToolError, max_chars)(
         name="anthropic-usage",
         title="Anthropic usage and cost",
         instructions=INSTRUCTIONS,
@@ -118,11 +119,19 @@ def build(connect: Connect, *, max_chars: int = DEFAULT_MAX_CHARS) -> Any:
     read_only = types.ToolAnnotations(
         read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
     )
-    context = mcpserver.Context
+    field: Any = require("pydantic", "mcp").Field
 
     def add(function: Callable[..., Any], description: str) -> None:
-        # The server recognises its context by the annotation, which is not known until now.
-        function.__annotations__["context"] = context
+        # The server reads annotations, and what stands in them is not known until now.
+        known = typing.get_type_hints(function, localns={"Any": Any})
+        function.__annotations__.update(
+            {
+                name: Annotated[known[name], field(description=meaning)]
+                for name, meaning in _PARAMETERS.items()
+                if name in known
+            }
+        )
+        function.__annotations__["context"] = mcpserver.Context
         server.tool(description=description, annotations=read_only)(function)
 
     async def anthropic_usage(
@@ -217,6 +226,56 @@ def build(connect: Connect, *, max_chars: int = DEFAULT_MAX_CHARS) -> Any:
     return server
 
 
+_PARAMETERS = {
+    "action": "Which report: usage, cost or claude_code.",
+    "starting_at": "Start, UTC: RFC 3339 such as 2026-02-01T00:00:00Z, or YYYY-MM-DD.",
+    "ending_at": "End, exclusive, in the same format; now if left out.",
+    "bucket_width": "1m, 1h or 1d; only usage knows anything but 1d.",
+    "group_by": "Dimensions to split by, as the tool's description lists them.",
+    "limit": "Most time buckets (Claude Code: records) to show; totals cover the whole range.",
+}
+
+
+def _server_class(mcpserver: Any, refusal: type[Exception], max_chars: int) -> Any:
+    """Return a server that refuses unknown parameters, repeats no argument, and bounds texts."""
+    validation: Any = require("pydantic", "mcp").ValidationError
+
+    class Server(mcpserver.MCPServer):  # type: ignore[misc]
+        async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+            tools = {tool.name: tool for tool in await self.list_tools()}
+            if name in tools:
+                known = tools[name].input_schema.get("properties", {})
+                for given in arguments:
+                    if given not in known:
+                        # Whatever is no name of a parameter may be anything, even a key.
+                        shown = f" {given!r}" if given.isidentifier() and len(given) < 40 else ""
+                        names = ", ".join(known) or "none"
+                        raise refusal(f"unknown parameter{shown}; known are {names}")
+            try:
+                result = await super().call_tool(name, arguments, context)
+            except refusal as error:
+                cause = error.__cause__
+                if not isinstance(cause, validation):
+                    raise
+                # The names only: a value that was refused may be anything, even a key.
+                fields = sorted({str(problem["loc"][0]) for problem in cause.errors()})
+                wrong = f"{name}: missing or of the wrong type: {', '.join(fields)}"
+            else:
+                return _bounded(result, max_chars)
+            raise refusal(wrong)
+
+    return Server
+
+
+def _bounded(result: Any, max_chars: int) -> Any:
+    """Cut what a model would read of a result to `max_chars`, and say so."""
+    said = "... (cut: ask for a shorter range, fewer dimensions or a limit)"
+    for block in getattr(result, "content", ()):
+        if getattr(block, "type", "") == "text" and len(block.text) > max_chars:
+            block.text = block.text[: max_chars - len(said)] + said
+    return result
+
+
 class _Tools:
     """What the tools do, apart from how they are declared."""
 
@@ -248,7 +307,8 @@ class _Tools:
         given = {"action": action, "starting_at": starting_at, "ending_at": ending_at, **asked}
         with self._refusing():
             async with self._connect(AsyncUsageClient) as client:
-                answer = await ask(given, client, self._max_chars, _progress(context))
+                # The protocol prints it with an indentation that takes as much room again.
+                answer = await ask(given, client, self._max_chars // 2, _progress(context))
         made: Report = {
             "report": action,
             "starting_at": starting_at,
@@ -333,6 +393,9 @@ class _Tools:
         """Return the workspaces."""
 
         def run(client: UsageClient) -> WorkspaceList:
+            found = client.workspaces(include_default=True)
+            most = self._max_chars // 250
+            more = f"{len(found):,} workspaces; only the first {most:,} are listed"
             return {
                 "workspaces": [
                     {
@@ -340,9 +403,9 @@ class _Tools:
                         "name_untrusted": harmless(item.name),
                         "archived": isinstance(item.archived_at, dt.datetime),
                     }
-                    for item in client.workspaces(include_default=True)
+                    for item in found[:most]
                 ],
-                "notes": [NOTE],
+                "notes": [NOTE, *([more] if len(found) > most else [])],
             }
 
         return await self._in_thread(run, context)
@@ -351,21 +414,28 @@ class _Tools:
         """Run an analysis beside the event loop, telling it of each page."""
         loop = asyncio.get_running_loop()
         progress = _progress(context)
-        pages = 0
+        told: list[Any] = []
+        cancelled = False
 
         def listen(event: Wait | Part) -> None:
-            nonlocal pages
+            if cancelled:
+                raise AnthropicUsageError("nobody waits for the answer any more")
             if progress is not None and isinstance(event, Part):
-                pages += 1
-                said = progress(float(pages), "pages read")
-                asyncio.run_coroutine_threadsafe(_awaited(said), loop)
+                said = _awaited(progress(float(len(told) + 1), "pages read"))
+                told.append(asyncio.run_coroutine_threadsafe(said, loop))
 
         def work() -> T:
             with self._connect(UsageClient, listener=listen) as client:
                 return run(client)
 
-        with self._refusing():
-            return await asyncio.to_thread(work)
+        try:
+            with self._refusing():
+                made = await asyncio.to_thread(work)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        await asyncio.gather(*map(asyncio.wrap_future, told))
+        return made
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:

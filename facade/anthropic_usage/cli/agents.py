@@ -21,6 +21,7 @@ from ..agent.tool import (
     settings,
 )
 from ..client import AsyncUsageClient
+from ..credentials import Credentials
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..sinks.columns import require
 from .session import demo_server, note
@@ -75,6 +76,8 @@ def tool_command(
         asked = json.loads(text)
     except ValueError as error:
         raise InvalidQuery(f"the input is no JSON: {error}") from None
+    except RecursionError:
+        raise InvalidQuery("the input is nested too deeply") from None
     with _options(demo) as options:
         answer = asyncio.run(_run(asked, max_chars, options))
     failed = answer.startswith("Error:")
@@ -123,6 +126,10 @@ def mcp_command(port: int | None, max_chars: int, demo: bool) -> None:
     require("mcp.server.mcpserver", "mcp")
     from ..agent.server import build
 
+    if not demo:
+        known = settings()
+        # Without a key there is nothing to offer; better said now than at each call.
+        Credentials.find(known["api_key"], known["oauth_token"])
     with _options(demo) as options:
 
         def made(kind: type[Any], **more: Any) -> Any:
