@@ -89,6 +89,10 @@ def test_owners_pay_and_what_nobody_owns_is_a_line(client: UsageClient) -> None:
     assert sum(line.amount_usd for line in result.lines) == result.billed_usd
     (one,) = (line for line in result.lines if line.name == "One")
     assert one.owner == Owner(team="One", cost_center="4711")
+    assert result.unused == ()
+    more = owners.plus(OwnerMap.parse("'nothing-like-it-*': nobody"))
+    again = chargeback(client, "2026-11-01", "2026-11-20", owners=more, directory=directory)
+    assert again.unused == ("nothing-like-it-*",)
 
 
 def test_exact_names_go_before_patterns() -> None:
@@ -148,3 +152,12 @@ def test_refused_lookups_cost_the_names_only(
     assert directory.workspace(None) == "default workspace"
     assert directory.workspace("wrkspc_1") == "wrkspc_1"
     assert directory.api_keys
+
+
+def test_a_bill_of_billions_is_split_exactly() -> None:
+    from anthropic_usage.analysis.chargeback import _shares
+
+    amount = Decimal("12345678901.12345678901")
+    shares = _shares(amount, {"a": 1, "b": 10**18, None: 7})
+    assert sum(shares.values()) == amount
+    assert set(shares) == {"a", "b", None}

@@ -81,3 +81,13 @@ def test_a_refused_report_is_an_error_and_not_a_zero(
     served[0].faults = ["403@cost"]
     with pytest.raises(PermissionDenied):
         spend(client, "2026-11-10", "2026-11-20")
+
+
+def test_a_refused_claude_code_report_costs_its_section_only(
+    client: UsageClient, served: tuple[Simulator, Server]
+) -> None:
+    served[0].faults = ["403@claude_code"]
+    result = spend(client, "2026-11-10", "2026-11-20")
+    assert result.billed > 0
+    assert result.coding.sessions == 0
+    assert "may not read" in result.notes[0]

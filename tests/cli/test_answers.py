@@ -228,6 +228,22 @@ def test_a_failed_report_writes_nothing(
     assert os.listdir(tmp_path) == []
 
 
+def test_csv_of_nothing_has_a_header(run: Run) -> None:
+    nothing = ("--since", "2023-02-01", "--until", "2023-02-03", "--csv")
+    code, stdout, _ = run("chargeback", *nothing)
+    assert code == 0
+    assert stdout.splitlines() == ["name,id,team,cost_center,amount_usd,exact_usd,kind,rule"]
+
+
+def test_csv_is_safe_to_open(run: Run, tmp_path: Path) -> None:
+    teams = tmp_path / "teams.json"
+    teams.write_text('{"*": {"team": "=cmd|calc", "cost_center": "-1"}}')
+    stdout = run("chargeback", *SPAN, "--map", str(teams), "--csv")[1]
+    (row,) = csv.DictReader(io.StringIO(stdout))
+    assert row["team"] == "'=cmd|calc"
+    assert row["cost_center"] == "-1"
+
+
 @pytest.mark.parametrize(
     "name", ["report", "chargeback", "reconcile", "prices", "forecast", "check", "export"]
 )

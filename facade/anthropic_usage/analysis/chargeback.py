@@ -8,7 +8,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
 import attrs
@@ -80,6 +80,8 @@ class Chargeback:
     """Whether every day of the range has its bill."""
     missing: tuple[str, ...] = ()
     """What names could not be looked up."""
+    unused: tuple[str, ...] = ()
+    """Patterns of the owners' map that match nothing in this bill."""
 
 
 class OwnerMap:
@@ -119,13 +121,18 @@ class OwnerMap:
 
     def owner(self, *texts: str | None) -> Owner | None:
         """Return who pays for something with this id and name."""
+        pattern = self.match(*texts)
+        return None if pattern is None else self.entries[pattern]
+
+    def match(self, *texts: str | None) -> str | None:
+        """Return the entry that something with this id and name falls under."""
         known = [text for text in texts if text is not None]
         for text in known:
             if text in self.entries:
-                return self.entries[text]
-        for pattern, owner in self.entries.items():
+                return text
+        for pattern in self.entries:
             if any(fnmatch.fnmatchcase(text, pattern) for text in known):
-                return owner
+                return pattern
         return None
 
     def __bool__(self) -> bool:
@@ -189,7 +196,15 @@ def chargeback(
         lines=tuple(lines),
         settled=settled_until >= bill.query.ending_at,
         missing=directory.missing,
+        unused=_unused(parts, owners),
     )
+
+
+def _unused(parts: Iterable[_Part], owners: OwnerMap | None) -> tuple[str, ...]:
+    if not owners:
+        return ()
+    used = {owners.match(part.id, part.name) for part in parts}
+    return tuple(pattern for pattern in owners.entries if pattern not in used)
 
 
 def split_cents(exact: Iterable[Decimal], whole: Decimal) -> list[Decimal]:
@@ -297,13 +312,14 @@ def _shares(
     amount: Decimal, weights: Mapping[str | None, Decimal | int]
 ) -> dict[str | None, Decimal]:
     """Split an amount by weights; the shares add up to it exactly, the largest takes the rest."""
-    whole = sum(map(Decimal, weights.values()))
     fine = Decimal(1).scaleb(-20)
-    shares = {
-        who: (amount * Decimal(weight) / whole).quantize(fine)
-        for who, weight in weights.items()
-        if weight
-    }
+    with localcontext(prec=100):
+        whole = sum(map(Decimal, weights.values()))
+        shares = {
+            who: (amount * Decimal(weight) / whole).quantize(fine)
+            for who, weight in weights.items()
+            if weight
+        }
     largest = max(shares, key=lambda who: (shares[who], str(who)))
     shares[largest] = add(shares[largest], add(amount, -total(shares.values())))
     return shares

@@ -10,6 +10,7 @@ from decimal import Decimal
 import attrs
 
 from ..directory import Directory
+from ..errors import PermissionDenied
 from ..moments import DAY, Moment, floor, utc_now
 from ..money import ZERO, add, total
 from ..query import CostQuery
@@ -155,7 +156,12 @@ def spend(
     usage = priced_usage(source, earlier, end, by="api_key_id", prices=prices)
     used = [row for row in usage if row.starting_at >= start]
     used_before = [row for row in usage if row.starting_at < start]
-    coding = source.claude_code(start, end).by("actor", "actor_type")
+    missing = []
+    try:
+        coding = source.claude_code(start, end).by("actor", "actor_type")
+    except PermissionDenied as error:
+        coding = []
+        missing.append(f"No figures of Claude Code, which this key may not read: {error}")
     unbilled = _unbilled(used)
     return Spend(
         starting_at=start,
@@ -179,7 +185,7 @@ def spend(
         keys=_keys(used, directory, prices),
         coding=_coding(coding),
         unbilled=unbilled,
-        notes=tuple(_notes(start, end, billed_until, unbilled, used, prices)),
+        notes=(*missing, *_notes(start, end, billed_until, unbilled, used, prices)),
     )
 
 

@@ -49,7 +49,6 @@ class Output:
 
     format: str
     path: str | None
-    excel_safe: bool = True
 
 
 @attrs.frozen
@@ -174,30 +173,34 @@ def answer(
     document: Any,
     table: Callable[[IO[str]], None],
     rows: Iterable[dict[str, Any]] = (),
-    names: Iterable[str] = (),
+    columns: Iterable[str] = (),
 ) -> None:
     """Print a document in the form that was asked for.
 
-    `table` writes it for people, `rows` are the lines of the CSV, and `names` their fields that
-    hold texts from outside.
+    `table` writes it for people, `rows` are the lines of the CSV, and `columns` its header where
+    there may be no rows.
     """
     with spool(output.path) as out:
         if output.format == "json":
             json.dump(plain_value(document), out, indent=2, ensure_ascii=False)
             out.write("\n")
         elif output.format == "csv":
-            lines = [plain_value(row) for row in rows]
-            if lines:
-                outside = set(names)
-                writer = csv.writer(out, lineterminator="\n")
-                writer.writerow(lines[0])
-                for line in lines:
-                    writer.writerow(
-                        disarm(value) if output.excel_safe and name in outside else value
-                        for name, value in line.items()
-                    )
+            writer = csv.writer(out, lineterminator="\n")
+            lines = [(row, plain_value(row)) for row in rows]
+            writer.writerow(lines[0][1] if lines else list(columns))
+            for row, line in lines:
+                # Texts may come from outside; numbers are written as text too, and are no danger.
+                writer.writerow(
+                    disarm(value) if isinstance(row[name], str) and not _number(value) else value
+                    for name, value in line.items()
+                )
         else:
             table(out)
+
+
+def _number(text: str) -> bool:
+    """Tell whether a text is a plain number, which a spreadsheet may well take for one."""
+    return text.removeprefix("-").replace(".", "", 1).isdecimal()
 
 
 def console_for(out: IO[str]) -> Console:

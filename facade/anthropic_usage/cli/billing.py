@@ -201,7 +201,8 @@ def reconcile_command(
             out.write("\n")
             _print_cells(shown, directory, ids, out)
 
-    answer(output, document, show, rows or residuals, ("workspace", "name", "note"))
+    cell_columns = ("day", "workspace_id", "model", "kind", "billed_usd", "unexplained_usd")
+    answer(output, document, show, rows if cells else residuals, cell_columns)
 
 
 def _cell(cell: Cell, directory: Directory, ids: bool) -> dict[str, Any]:
@@ -350,8 +351,10 @@ def chargeback_command(
         document,
         lambda out: _print_chargeback(result, bool(owners), out),
         rows,
-        ("name", "team", "cost_center"),
+        ("name", "id", "team", "cost_center", "amount_usd", "exact_usd", "kind", "rule"),
     )
+    for pattern in result.unused:
+        note(f"the map's {pattern!r} matches nothing in this bill")
     if not result.settled:
         note("the range has days without a bill yet: the parts can still grow")
 

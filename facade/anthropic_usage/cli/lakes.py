@@ -123,7 +123,8 @@ def changes_command(since: str | None, root: str, output: Output) -> None:
             out,
         )
 
-    answer(output, {"changes": rows}, show, rows)
+    columns = ("date", "table", "measure", "said", "says", "difference", "seen_at")
+    answer(output, {"changes": rows}, show, rows, columns)
 
 
 @lake_group.command("prune", epilog="Example: anthropic-usage lake prune --keep 2")

@@ -97,7 +97,7 @@ def forecast_command(
         title = f"{first.first_day} to {first.last_day}, billed up to {first.billed_until}"
         print_columns(columns, out, f"{title} (exclusive)")
 
-    answer(output, {"level": level, "forecasts": rows}, show, rows, ("name",))
+    answer(output, {"level": level, "forecasts": rows}, show, rows)
     for sentence in dict.fromkeys(result.rest.note for result in results if result.rest.note):
         note(sentence)
 
