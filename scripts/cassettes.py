@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import vcr
 
-__all__ = ["FOLDER", "HOST", "Scrubber", "exchanges", "recorder", "run_command"]
+__all__ = ["FOLDER", "HOST", "TRACK", "Scrubber", "exchanges", "recorder", "run_command"]
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "tests" / "cassettes"
 HOST: Final = "https://api.anthropic.com"
+TRACK: Final = "anthropic-usage-track"
 
 _KEPT_REQUEST_HEADERS: Final = ("anthropic-version", "anthropic-beta", "accept", "accept-encoding")
 _KEPT_RESPONSE_HEADERS: Final = (
@@ -143,7 +145,11 @@ def run_command(
 ) -> tuple[int, str, str]:
     """Run a command of the CLI in this process; returns its exit code, stdout and stderr."""
     from anthropic_usage.cli.main import main as cli
+    from anthropic_usage.cli.track import main as tracker
 
+    root = tempfile.TemporaryDirectory()
+    if command[0] == TRACK:
+        main, command = tracker, (*command[1:], "--datalake-root", root.name)
     main = main or cli
     before = dict(os.environ)
     os.environ.update(environment)
@@ -158,6 +164,7 @@ def run_command(
     finally:
         os.environ.clear()
         os.environ.update(before)
+        root.cleanup()
     return code, stdout.getvalue(), stderr.getvalue()
 
 

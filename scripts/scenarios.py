@@ -14,7 +14,7 @@ from anthropic_admin_client.api.organization import (
     list_users,
     list_workspaces,
 )
-from cassettes import FOLDER
+from cassettes import FOLDER, TRACK
 
 __all__ = ["NOW", "Recording", "Scenario", "catalogue", "recording"]
 
@@ -289,7 +289,12 @@ def _commands(at: Recording) -> Iterator[Scenario]:
         ("chargeback_model", "chargeback", *span, "--by", "model", "--json"),
         ("forecast", "forecast", "--month", f"{first:%Y-%m}", "--json"),
         ("check", "check", "--today", str(today), "--json"),
+        ("track", TRACK, "--date", str(today - 2 * DAY), "--json"),
         ("export_usage", "export", "usage", *two_days, "--csv", "-"),
         ("export_cost", "export", "cost", *two_days, "--csv", "-"),
     ):
         yield Scenario(name=f"command_{name}", command=(*command, "--concurrency", "1"))
+    day = {"starting_at": f"{today - 2 * DAY}T00:00:00Z", "ending_at": f"{today}T00:00:00Z"}
+    for action, grouped in (("usage", ["model"]), ("cost", ["workspace_id"])):
+        asked = json.dumps({"action": action, **day, "group_by": grouped})
+        yield Scenario(name=f"command_tool_{action}", command=("tool", "--json", asked))

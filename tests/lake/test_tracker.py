@@ -409,7 +409,22 @@ def test_a_lake_without_the_day_says_so(run: Run, lake: Storage) -> None:
     assert code == 1
     assert "the lake has no 2026-11-01" in stderr
     day = ("--since", "2026-11-10", "--until", "2026-11-11", "--from-lake", str(lake))
-    assert run("report", *day, of=_without_root)[0] == 1
+    code, _, stderr = run("report", *day, of=_without_root)
+    assert (code, "--no-compare" in stderr) == (1, True)
     code, stdout, stderr = run("report", *day, "--no-compare", of=_without_root)
     assert code == 0, stderr
     assert "in a day" in stdout
+
+
+def test_forecasts_and_checks_of_a_young_lake(
+    run: Run, lake: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--since", "2026-10-20", "--until", "2026-11-16")
+    root = ("--from-lake", str(lake), "--json")
+    code, stdout, stderr = run("forecast", "--month", "2026-11", *root, of=_without_root)
+    assert code == 0, stderr
+    (forecast,) = json.loads(stdout)["forecasts"]
+    assert (forecast["billed_until"], forecast["days_left"]) == ("2026-11-16", 15)
+    code, stdout, stderr = run("check", "--today", "2026-11-16", *root, of=_without_root)
+    assert code in (0, 3), stderr
+    assert json.loads(stdout)["billed_until"] == "2026-11-16"

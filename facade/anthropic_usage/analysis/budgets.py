@@ -141,15 +141,20 @@ def check(
     directory: Directory | None = None,
     prices: PriceTable | None = None,
     today: dt.date | None = None,
+    since: dt.date | None = None,
 ) -> Checked:
     """Check budgets, the last billed day against its weekdays before, and the cache rate.
 
-    Reads twelve weeks of the bill. Raises InvalidQuery for a budget of something unknown.
+    Reads twelve weeks of the bill, but nothing before `since`. Raises InvalidQuery for a budget of
+    something unknown.
     """
     today = today or utc_now().date()
     directory = directory or Directory()
     prices = prices or PriceTable.bundled()
-    start = min(today.replace(day=1), monday(today)) - _HISTORY
+    begun = min(today.replace(day=1), monday(today))
+    start = begun - _HISTORY
+    if since is not None:
+        start = min(begun, max(start, since))
     bill = source.cost(start, today + DAY, group_by=("workspace_id", "description"))
     lines = bill.by("day", "workspace_id", "model")
     settled = bill.settled_until or bill.query.ending_at

@@ -87,12 +87,13 @@ def forecast(
     by: str | None = None,
     level: float = 0.8,
     today: dt.date | None = None,
+    since: dt.date | None = None,
 ) -> list[Forecast]:
     """Project the bill of a calendar month (`YYYY-MM`; this one, if left out) to its end.
 
     Returns the organisation's forecast first, then, with `by` (`workspace_id` or `model`), one for
-    each group, largest first. Reads twelve weeks before the month too. Raises InvalidQuery for a
-    month that has not begun, MissingExtra without the extra `forecast`.
+    each group, largest first. Reads twelve weeks before the month too, but nothing before `since`.
+    Raises InvalidQuery for a month that has not begun, MissingExtra without the extra `forecast`.
     """
     if by not in (None, "workspace_id", "model"):
         raise InvalidQuery(f"cannot forecast by {by!r}: choose workspace_id or model")
@@ -104,7 +105,10 @@ def forecast(
         raise InvalidQuery(f"{first:%Y-%m} has not begun")
     following = next_month(first)
     group_by = {"workspace_id": ("workspace_id",), "model": ("description",)}.get(by or "", ())
-    report = source.cost(first - _HISTORY * DAY, following, group_by=group_by)
+    start = first - _HISTORY * DAY
+    if since is not None:
+        start = min(first, max(start, since))
+    report = source.cost(start, following, group_by=group_by)
     rows = report.by("day", *(() if by is None else (by,)))
     settled = report.settled_until or report.query.ending_at
     until = max(first, min(following, floor(settled, DAY).date()))

@@ -11,7 +11,7 @@ from typing import IO
 import click
 
 from ..analysis.spend import Slice, Spend, spend
-from ..errors import AnthropicUsageError, AuthenticationError
+from ..errors import AnthropicUsageError, AuthenticationError, IncompleteReport
 from ..human import clean, count, dollars, percent, sparkline
 from ..money import total
 from ..pages.figures import KIND_NAMES, change, figures, interval
@@ -90,15 +90,20 @@ def report_command(
             raise
         except AnthropicUsageError as error:
             note(f"no name for the organization: {error}")
-        result = spend(
-            source,
-            starting_at,
-            ending_at,
-            directory=directory,
-            prices=table,
-            organization=organization,
-            compare=compare,
-        )
+        try:
+            result = spend(
+                source,
+                starting_at,
+                ending_at,
+                directory=directory,
+                prices=table,
+                organization=organization,
+                compare=compare,
+            )
+        except IncompleteReport as error:
+            if not compare or connection.from_lake is None:
+                raise
+            raise IncompleteReport(f"{error}; or --no-compare, without the span before") from None
     if html_file is not None:
         from ..pages import html
 

@@ -66,7 +66,8 @@ def forecast_command(
     """Project the month's bill to its end, with an interval."""
     with connection.source() as source:
         directory = names_of(source, ids or by != "workspace_id", "workspaces")
-        results = forecast(source, month=month, by=by, level=level / 100)
+        since = getattr(source, "first_day", None)  # what a lake does not hold cannot be asked for
+        results = forecast(source, month=month, by=by, level=level / 100, since=since)
     rows = []
     for place, result in enumerate(results):
         named = result.name
@@ -175,7 +176,8 @@ def check_command(
     day = parse_moment(today, "--today").date() if today else None
     with connection.source() as source:
         directory = names_of(source, ids, "workspaces", "api_keys")
-        result = check(source, budgets, directory=directory, prices=table, today=day)
+        since = getattr(source, "first_day", None)
+        result = check(source, budgets, directory=directory, prices=table, today=day, since=since)
 
     def show(out: IO[str]) -> None:
         if slack:

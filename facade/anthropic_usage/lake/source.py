@@ -170,6 +170,11 @@ class LakeSource(DaySource):
         self._kept: dict[tuple[dt.date, str], tuple[Read, ...]] = {}
         super().__init__(self._read, self.manifests)
 
+    @property
+    def first_day(self) -> dt.date:
+        """The first day that the lake holds."""
+        return min(self.manifests)
+
     def _read(self, day: dt.date, report: str) -> tuple[Read, ...]:
         key = (day, report)
         if key not in self._kept:
