@@ -428,3 +428,30 @@ def test_forecasts_and_checks_of_a_young_lake(
     code, stdout, stderr = run("check", "--today", "2026-11-16", *root, of=_without_root)
     assert code in (0, 3), stderr
     assert json.loads(stdout)["billed_until"] == "2026-11-16"
+
+
+def test_other_prices_make_another_snapshot_of_the_same_raw(
+    run: Run, lake: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anthropic_usage.analysis.prices import PriceTable
+    from anthropic_usage.lake import upkeep
+
+    run("--since", "2026-11-10", "--until", "2026-11-12")
+    before = sums(lake)
+    dearer = PriceTable(PriceTable.bundled().prices, Decimal(1))
+    monkeypatch.setattr(upkeep.PriceTable, "bundled", classmethod(lambda cls: dearer))
+    assert rebuild(lake) == 2
+    assert rebuild(lake) == 0
+    assert sums(lake) == before
+    assert verify(lake).problems == ()
+    known = load_manifests(lake)
+    assert [len(snapshots) for snapshots in known.values()] == [2, 2]
+    for old, new in known.values():
+        assert old.raw == new.raw
+        sold, says = (m.totals["model_daily"]["estimated_cost_usd"] for m in (old, new))
+        assert Decimal(says) > Decimal(sold)
+    assert changes(lake) == []
+    assert sweep(lake) == 0
+    assert prune(lake, 1) == 2
+    found = verify(lake)
+    assert (found.problems, found.waste) == ((), 0)

@@ -19,8 +19,9 @@ import msgspec
 
 from ..errors import InvalidQuery
 from ..flow import Part
-from ..moments import DAY, rfc3339
+from ..moments import DAY, rfc3339, utc_now
 from ..query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
+from ..sinks.columns import require
 from ..wire import decode
 from .storage import LakeError, Storage
 
@@ -32,6 +33,7 @@ __all__ = [
     "Page",
     "Read",
     "curated_name",
+    "later_stamp",
     "load_manifests",
     "manifest_name",
     "newest",
@@ -133,6 +135,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def encode(self) -> bytes:
         """Return it as JSON."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def later_stamp(manifest: Manifest) -> str:
+    """Return a timestamp of now that is later than a snapshot's, even by a clock turned back."""
+    now = stamp(utc_now())
+    if now > manifest.stamp:
+        return now
+    last = dt.datetime.strptime(manifest.stamp, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=dt.UTC)
+    return stamp(last + dt.timedelta(microseconds=1))
 
 
 def load_manifests(storage: Storage) -> dict[dt.date, list[Manifest]]:
@@ -256,8 +267,6 @@ def unpack(data: bytes, name: str) -> tuple[Read, ...]:
 
 def compress(data: bytes) -> bytes:
     """Return zstd-compressed data."""
-    from ..sinks.columns import require
-
     pa: Any = require("pyarrow", "lake")
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as out:
@@ -268,8 +277,6 @@ def compress(data: bytes) -> bytes:
 
 def decompress(data: bytes, name: str) -> bytes:
     """Return what `compress` was given."""
-    from ..sinks.columns import require
-
     pa: Any = require("pyarrow", "lake")
     try:
         with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:

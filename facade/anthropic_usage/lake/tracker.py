@@ -22,6 +22,7 @@ from ..errors import (
 from ..flow import SETTLING
 from ..moments import DAY, utc_now
 from ..report import Report
+from ..wire import UsagePage, usage_results
 from .curate import Rows, content_of, curate, parquet, prices_of, totals_of
 from .snapshot import (
     CURATED,
@@ -32,9 +33,11 @@ from .snapshot import (
     check_day,
     compress,
     curated_name,
+    later_stamp,
     load_manifests,
     manifest_name,
     pack,
+    parts,
     raw_name,
     stamp,
     stamp_of,
@@ -148,13 +151,12 @@ class Tracker:
         return reads, tuple(notes)
 
     def _may_be_fast(self, day: dt.date, read: Read) -> bool:
-        from .snapshot import parts
-
         models = {
             result.model
             for part in parts(read, day)
+            if isinstance(part.page, UsagePage)
             for bucket in part.page.data
-            for result in _results(bucket)
+            for result in usage_results(bucket)
         }
         prices = [self._prices.price_of(model, day) for model in models if model]
         return any(price is not None and price.fast_multiplier(day) != 1 for price in prices)
@@ -196,10 +198,7 @@ class Tracker:
         totals: dict[str, dict[str, Any]],
         known: list[Manifest],
     ) -> None:
-        when = stamp(utc_now())
-        if known and when <= known[-1].stamp:
-            # A clock that was turned back must not make the new snapshot the older one.
-            when = stamp(_moment(known[-1].stamp) + dt.timedelta(microseconds=1))
+        when = later_stamp(known[-1]) if known else stamp(utc_now())
         raw: dict[str, FileEntry] = {}
         documents = {kind: pack(day, found) for kind, found in reads.items()}
         documents["names"] = self._names or b"{}\n"
@@ -275,21 +274,11 @@ def _keep_pages(report: Report[Any], group_by: tuple[str, ...], fast: bool = Fal
     )
 
 
-def _results(bucket: Any) -> list[Any]:
-    from ..wire import usage_results
-
-    return usage_results(bucket)
-
-
 def _as_text(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {
         model: {name: str(value) for name, value in terms.items()}
         for model, terms in overrides.items()
     }
-
-
-def _moment(when: str) -> dt.datetime:
-    return dt.datetime.strptime(when, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=dt.UTC)
 
 
 def missing_days(
@@ -317,12 +306,17 @@ def sweep(storage: Storage) -> int:
     than a day are left alone there: somebody may be about to finish them.
     """
     storage.clean_staging()
-    finished = {manifest.stamp for found in load_manifests(storage).values() for manifest in found}
+    belonging = {
+        entry.name
+        for found in load_manifests(storage).values()
+        for manifest in found
+        for entry in manifest.files()
+    }
     young = stamp(utc_now() - DAY) if storage.local is None else None
     removed = 0
     for name in (*storage.list("raw/anthropic"), *storage.list(CURATED)):
         when = stamp_of(name)
-        if when is None or when in finished or (young is not None and when > young):
+        if when is None or name in belonging or (young is not None and when > young):
             continue
         storage.remove(name)
         removed += 1

@@ -11,21 +11,25 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
+import msgspec
 
 from ..analysis.prices import PriceTable
 from ..errors import AnthropicUsageError
 from ..moments import DAY
 from ..money import add
 from ..sinks.columns import require
+from ..wire import rows
 from .curate import content_of, curate, parquet, prices_of, totals_of
 from .snapshot import (
     CURATED,
     FileEntry,
     Manifest,
     Read,
+    curated_name,
+    later_stamp,
     load_manifests,
-    manifest_name,
     newest,
+    parts,
     stamp_of,
     unpack,
 )
@@ -68,11 +72,13 @@ def verify(storage: Storage) -> Verified:
             problems += found
             if manifest is snapshots[-1] and not found:
                 problems += _check_content(storage, manifest, notes)
-    finished = {manifest.stamp for found in known.values() for manifest in found}
+    belonging = {
+        entry.name for found in known.values() for manifest in found for entry in manifest.files()
+    }
     loose = [
         name
         for name in (*storage.list("raw/anthropic"), *storage.list(CURATED))
-        if stamp_of(name) not in finished
+        if stamp_of(name) is not None and name not in belonging
     ]
     return Verified(
         days=len(known),
@@ -137,13 +143,9 @@ def _check_content(storage: Storage, manifest: Manifest, notes: dict[str, None])
 
 
 def _tokens(reads: Iterable[Read], day: dt.date, grouped: tuple[str, ...], fast: bool) -> int:
-    from .snapshot import parts
-
     total = 0
     for read in reads:
         if read.group_by == grouped and read.fast == fast:
-            from ..wire import rows
-
             query = read.query(day)
             for part in parts(read, day):
                 total += sum(row.total_tokens for row in rows(query, part.page))  # type: ignore[attr-defined]
@@ -166,43 +168,45 @@ def _rows(storage: Storage, name: str, entry: FileEntry) -> list[dict[str, Any]]
 
 
 def rebuild(storage: Storage) -> int:
-    """Make the tables of every newest snapshot from raw alone; returns how many were written.
+    """Make the tables of every newest snapshot from raw alone; returns how many days were written.
 
-    Prices are the bundled ones of today, with the overrides of each snapshot. What is the same
-    already is not written again.
+    Prices are the bundled ones of today, with the overrides of each snapshot. Files that are lost
+    are written again under their names; tables that come out otherwise, because prices did, become
+    a snapshot of their own over the same raw documents, so that at no moment a day is half new.
     """
     written = 0
     for day, manifest in newest(load_manifests(storage)).items():
         prices = PriceTable.bundled().with_overrides(manifest.overrides)
         tables = curate(day, _reads(storage, manifest), prices, manifest.agents)
+        files = {name: parquet(name, table) for name, table in tables.items()}
+        same = {
+            name: FileEntry.of(manifest.curated[name].name, data, len(tables[name]))
+            for name, data in files.items()
+            if name in manifest.curated
+        }
+        if same == manifest.curated:
+            lost = [name for name, entry in same.items() if not _is_there(storage, entry)]
+            for name in lost:
+                storage.write(same[name].name, files[name])
+            written += bool(lost)
+            continue
+        when = later_stamp(manifest)
         curated = {}
-        changed = False
-        for name, rows in tables.items():
-            data = parquet(name, rows)
-            old = manifest.curated.get(name)
-            target = old.name if old else _beside(manifest, name)
-            entry = FileEntry.of(target, data, len(rows))
-            curated[name] = entry
-            if entry != old or not _is_there(storage, entry):
-                storage.write(target, data)
-                changed = True
-        if changed:
-            made = _evolve(
-                manifest,
-                curated=curated,
-                content=content_of(tables, manifest.complete),
-                prices=prices_of(prices),
-                totals=totals_of(tables),
-            )
-            storage.write(manifest_name(day, manifest.stamp), made.encode())
-            written += 1
+        for name, data in files.items():
+            target = curated_name(name, day, when)
+            storage.write(target, data)
+            curated[name] = FileEntry.of(target, data, len(tables[name]))
+        made = msgspec.structs.replace(
+            manifest,
+            stamp=when,
+            curated=curated,
+            content=content_of(tables, manifest.complete),
+            prices=prices_of(prices),
+            totals=totals_of(tables),
+        )
+        storage.write(made.name, made.encode())
+        written += 1
     return written
-
-
-def _beside(manifest: Manifest, table: str) -> str:
-    from .snapshot import curated_name
-
-    return curated_name(table, manifest.date, manifest.stamp)
 
 
 def _is_there(storage: Storage, entry: FileEntry) -> bool:
@@ -210,12 +214,6 @@ def _is_there(storage: Storage, entry: FileEntry) -> bool:
         return hashlib.sha256(storage.read(entry.name)).hexdigest() == entry.sha256
     except AnthropicUsageError:
         return False
-
-
-def _evolve(manifest: Manifest, **changed: Any) -> Manifest:
-    import msgspec
-
-    return msgspec.structs.replace(manifest, **changed)
 
 
 @attrs.frozen(kw_only=True)
@@ -266,10 +264,12 @@ def prune(storage: Storage, keep: int) -> int:
     """Remove all but each day's newest `keep` snapshots; returns how many were removed."""
     removed = 0
     for snapshots in load_manifests(storage).values():
+        kept = {entry.name for manifest in snapshots[-keep:] for entry in manifest.files()}
         for manifest in snapshots[:-keep]:
             # The manifest first: should this be interrupted, the rest is waste and not a ruin.
             storage.remove(manifest.name)
             for entry in manifest.files():
-                storage.remove(entry.name)
+                if entry.name not in kept:
+                    storage.remove(entry.name)
             removed += 1
     return removed
