@@ -213,7 +213,9 @@ def _bar_marks(rows: Any, narrow: bool) -> Any:
         title=None,
         axis=altair.Axis(labelExpr="slice(datum.label, 2)", ticks=False, domain=False),
     )
-    dollars = altair.Axis(format="$,.0f", tickCount=3 if narrow else 6, domain=False)
+    dollars = altair.Axis(
+        format="$,.0f", tickCount=3 if narrow else 6, domain=False, labelOverlap=True
+    )
     bars = (
         altair.Chart(data)
         .mark_bar(color=_COLOURS[0], height=16)

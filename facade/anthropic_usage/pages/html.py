@@ -13,6 +13,7 @@ import attrs
 
 from ..analysis.spend import KeySpend, Slice, Spend
 from ..human import count, dollars
+from ..moments import DAY
 from ..money import plain
 from ..sinks.columns import require
 from .charts import Chart, charts
@@ -87,7 +88,7 @@ def _span(spend: Spend) -> str:
     span = f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d} (UTC, exclusive)"
     if spend.compared_from < spend.starting_at:
         span += f", compared with the same number of days from {spend.compared_from:%Y-%m-%d} on"
-    return f"{span}. Billed up to {spend.billed_until:%Y-%m-%d}."
+    return f"{span}. The last day with a bill is {spend.billed_until - DAY:%Y-%m-%d}."
 
 
 def _picture(chart: Chart) -> dict[str, str]:
@@ -159,7 +160,7 @@ def _tokens(spend: Spend) -> _Table:
     rows = [
         [
             _Cell(text=KIND_NAMES.get(name, name), exact=name, bar=_bar(now, most)),
-            _count(now),
+            _Cell(text=count(now), exact=str(now), classes="number", copy=True),
             _Cell(text=count(before), exact=str(before), classes="number before"),
             _Cell(
                 text=change(now, before),
