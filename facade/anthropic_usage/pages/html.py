@@ -88,6 +88,8 @@ def _span(spend: Spend) -> str:
     span = f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d} (UTC, exclusive)"
     if spend.compared_from < spend.starting_at:
         span += f", compared with the same number of days from {spend.compared_from:%Y-%m-%d} on"
+    if spend.billed_until <= spend.starting_at:
+        return f"{span}. No day of it has a bill yet."
     return f"{span}. The last day with a bill is {spend.billed_until - DAY:%Y-%m-%d}."
 
 
