@@ -42,6 +42,7 @@ _demo = click.option("--demo", is_flag=True, help="Ask the built-in simulator; n
 
 @click.command(
     "tool",
+    short_help="Run the tool for agents.",
     epilog="""\b
 Examples:
   anthropic-usage tool '{"action": "cost", "starting_at": "2026-02-01T00:00:00Z"}'
@@ -108,6 +109,7 @@ def _options(demo: bool) -> Iterator[dict[str, Any]]:
 
 @click.command(
     "mcp",
+    short_help="Serve the reports to agents over MCP.",
     epilog="""\b
 Examples:
   anthropic-usage mcp                        over stdin and stdout, for a client that starts it

@@ -43,6 +43,7 @@ _CENT = Decimal("0.01")
 
 @click.command(
     "prices",
+    short_help="List prices, dated.",
     epilog="""\b
 Examples:
   anthropic-usage prices

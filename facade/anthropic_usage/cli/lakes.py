@@ -28,6 +28,7 @@ _MOST = 1000
 
 @click.group(
     "lake",
+    short_help="Verify, rebuild, prune a lake; see restatements.",
     epilog="""\b
 Examples:
   anthropic-usage lake verify --datalake-root /data/lake
@@ -181,6 +182,7 @@ def _line(out: IO[str], text: str) -> None:
 
 @click.command(
     "sql",
+    short_help="Ask a lake in SQL.",
     epilog="""\b
 Examples:
   anthropic-usage sql "select model, sum(output_tokens) from usage_daily group by 1"

@@ -52,6 +52,9 @@ Examples:
   anthropic-usage usage --since mtd --by model           tokens this month
   anthropic-usage cost --since last-month --by model     what they cost
   anthropic-usage claude-code --since 30d --by actor     who did what
+  anthropic-usage report --month 2026-10 --html oct.html where the money went
+  anthropic-usage chargeback --month 2026-10 --by api_key who pays
+  anthropic-usage check --budget budgets.yml             should somebody look?
 
 The key is read from ANTHROPIC_ADMIN_API_KEY (or ANTHROPIC_ADMIN_KEY, or a token from
 ANTHROPIC_OAUTH_TOKEN). Data goes to stdout, all else to stderr.""",

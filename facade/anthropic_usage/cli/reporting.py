@@ -41,6 +41,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 @click.command(
     "report",
+    short_help="Spend, its change, and what for.",
     epilog="""\b
 Examples:
   anthropic-usage report                             month to date, on the terminal

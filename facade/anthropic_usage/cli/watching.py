@@ -127,6 +127,7 @@ def _last_weeks(result: Forecast) -> str:
 
 @click.command(
     "check",
+    short_help="Check budgets, jumps and the cache rate.",
     epilog="""\b
 Examples:
   anthropic-usage check --budget budgets.yml
