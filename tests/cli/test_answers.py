@@ -217,6 +217,14 @@ def test_csv_has_the_cookbooks_columns(run: Run, tmp_path: Path, billed: Decimal
     assert sum(Decimal(row["amount_usd"]) for row in rows) == billed
 
 
+def test_export_says_as_json_what_it_wrote(run: Run, tmp_path: Path) -> None:
+    asked = ("export", "cost", *SPAN, "--out", str(tmp_path / "out"), "--format", "csv", "--json")
+    first, again = good(run(*asked)), good(run(*asked))
+    assert (first["files"], first["kept"]) == (1, 0)
+    assert first["rows"] == again["rows"] == 19
+    assert again["kept"] == 1
+
+
 def test_a_failed_report_writes_nothing(
     run: Run, served: tuple[Simulator, Server], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def _out_options(command: Any) -> Any:
         show_default=True,
         help="parquet needs the extra 'arrow'.",
     )
-    return out(format_(command))
+    as_json = click.option("--json", "as_json", is_flag=True, help="Say as JSON what was written.")
+    return out(format_(as_json(command)))
 
 
 def _csv_option(columns: Mapping[str, Any]) -> Callable[[Any], Any]:
@@ -112,7 +114,12 @@ _COST_COLUMNS: dict[str, Callable[[CostRow], Any]] = {
 @_out_options
 @connection_options
 def export_usage(
-    connection: Connection, out: Path | None, format_: str, csv_file: str | None, **asked: Any
+    connection: Connection,
+    out: Path | None,
+    format_: str,
+    csv_file: str | None,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Tokens used through the Messages API."""
     if csv_file is not None:
@@ -121,7 +128,7 @@ def export_usage(
         query = usage_query(connection, by=(), **asked)
         _write_csv(connection, query, _USAGE_COLUMNS, csv_file)
         return
-    _run(connection, usage_query(connection, by=(), **asked), out, format_, asked)
+    _run(connection, usage_query(connection, by=(), **asked), out, format_, asked, as_json)
 
 
 @export_group.command("cost")
@@ -133,7 +140,12 @@ def export_usage(
 @_out_options
 @connection_options
 def export_cost(
-    connection: Connection, out: Path | None, format_: str, csv_file: str | None, **asked: Any
+    connection: Connection,
+    out: Path | None,
+    format_: str,
+    csv_file: str | None,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Billed dollars, exact; completed UTC days only."""
     if csv_file is not None:
@@ -141,7 +153,7 @@ def export_cost(
         asked["group_by"] = ("workspace_id", "description")
         _write_csv(connection, cost_query(connection, by=(), **asked), _COST_COLUMNS, csv_file)
         return
-    _run(connection, cost_query(connection, by=(), **asked), out, format_, asked)
+    _run(connection, cost_query(connection, by=(), **asked), out, format_, asked, as_json)
 
 
 @export_group.command("claude-code")
@@ -150,10 +162,10 @@ def export_cost(
 @_out_options
 @connection_options
 def export_claude_code(
-    connection: Connection, out: Path | None, format_: str, **asked: Any
+    connection: Connection, out: Path | None, format_: str, as_json: bool, **asked: Any
 ) -> None:
     """What Claude Code did, record by record; a file a day."""
-    _run(connection, claude_code_query(connection, **asked), out, format_, asked)
+    _run(connection, claude_code_query(connection, **asked), out, format_, asked, as_json)
 
 
 def _no_other(out: Path | None, asked: dict[str, Any], *fixed: str) -> None:
@@ -184,7 +196,12 @@ def _write_csv(
 
 
 def _run(
-    connection: Connection, query: Query, out: Path | None, format_: str, asked: dict[str, Any]
+    connection: Connection,
+    query: Query,
+    out: Path | None,
+    format_: str,
+    asked: dict[str, Any],
+    as_json: bool,
 ) -> None:
     if out is None:
         raise InvalidQuery("say where: --out DIR")
@@ -195,6 +212,11 @@ def _run(
         except (FileExistsError, NotADirectoryError):
             raise InvalidQuery(f"{out} is no folder") from None
         meter.stop()
+    if as_json:
+        facts = {"folder": str(done.folder), "files": done.files, "rows": done.rows}
+        facts |= {"kept": done.kept, "settled_until": done.settled_until}
+        click.echo(json.dumps(facts, indent=2))
+        return
     before = f" ({done.kept} from an earlier run)" if done.kept else ""
     click.echo(f"{done.rows:,} rows in {done.files} files{before} in {done.folder}")
     if done.settled_until:
