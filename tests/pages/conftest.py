@@ -70,9 +70,9 @@ def browser() -> Iterator[Any]:
 
     It is closed after its module, for while it is open no other event loop can run.
     """
-    path = (
-        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    )
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = (shutil.which(name) for name in names)
+    path = os.environ.get("CHROMIUM") or next(filter(None, found), None)
     if path is None:
         if os.environ.get("REQUIRE_CHROMIUM"):
             pytest.fail("REQUIRE_CHROMIUM is set, and there is no chromium")
