@@ -184,3 +184,13 @@ def test_an_object_store_is_a_root_too(
     start, end = (dt.datetime(2026, 11, day, tzinfo=dt.UTC) for day in (10, 13))
     (row,) = query(storage, "select sum(amount_usd) as usd from cost_daily").to_pylist()
     assert row["usd"] == served[0].ledger.cost(start, end)[()] / 100
+
+
+@pytest.mark.parametrize(
+    "url", ["nowhere://user:SECRET@host/x", "s3://key:SECRET@bucket/lake?nonsense=SECRET"]
+)
+def test_a_url_does_not_give_its_secrets_away(url: str, run: Run) -> None:
+    code, stdout, stderr = run("--date", "2026-11-10", "--datalake-root", url)
+    assert (code, stdout) == (2, "")
+    assert "SECRET" not in stderr
+    assert "no place for a lake" in stderr

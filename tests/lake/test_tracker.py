@@ -401,6 +401,9 @@ def _without_root(args: list[str]) -> int:
 def test_a_lake_without_the_day_says_so(run: Run, lake: Storage) -> None:
     with pytest.raises(LakeError, match="no lake yet"):
         LakeSource(lake)
+    code, stdout, stderr = run("verify", of=lambda args: cli.main(["lake", *args]))
+    assert (code, stdout) == (1, "")
+    assert "no lake yet" in stderr
     run("--date", "2026-11-10")
     run("--date", "2026-11-12")
     code, _, stderr = run(

@@ -46,11 +46,14 @@ def lake_group() -> None:
 @click.pass_context
 def verify_command(context: click.Context, root: str, output: Output) -> None:
     """Prove every day whole: raw, decoded again, is what the tables say. Exit code 1 if not."""
-    from ..lake.storage import Storage
+    from ..lake.storage import LakeError, Storage
     from ..lake.upkeep import verify
 
     storage = Storage(root)
     found = verify(storage)
+    if not found.days:
+        # A root that was mistyped is not proven whole.
+        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
 
     def show(out: IO[str]) -> None:
         for problem in found.problems:

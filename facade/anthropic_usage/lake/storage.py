@@ -37,8 +37,12 @@ class Storage:
         if "://" in self.root:
             try:
                 self.filesystem, self.base = fs.FileSystem.from_uri(self.root)
-            except (ValueError, OSError) as error:
-                raise InvalidQuery(f"{_plain(self.root)} is no place for a lake: {error}") from None
+            except (ValueError, OSError):
+                # What it says repeats the URL, which may hold a secret.
+                raise InvalidQuery(
+                    f"{_plain(self.root)} is no place for a lake: give a folder, or a URL that "
+                    "begins with s3://, gs:// or abfss://"
+                ) from None
             self.local: Path | None = None
         else:
             self.local = Path(self.root).expanduser().absolute()
