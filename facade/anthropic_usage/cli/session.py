@@ -65,8 +65,8 @@ class Connection:
             )
 
     @contextlib.contextmanager
-    def source(self, listener: Listener | None = None) -> Iterator[Source]:
-        """Open what analyses read their reports from."""
+    def source(self) -> Iterator[Source]:
+        """Open what analyses read their reports from; says on a terminal how far it is."""
         if self.from_lake is not None:
             if self.demo:
                 raise InvalidQuery("--from-lake asks a lake: leave out --demo")
@@ -74,7 +74,12 @@ class Connection:
 
             yield LakeSource(self.from_lake)
             return
-        with self.client(listener) as client:
+        with contextlib.ExitStack() as stack:
+            client = stack.enter_context(self.client(listener := _Pages()))
+            if self.progress and sys.stderr.isatty():
+                from rich.console import Console
+
+                listener.status = stack.enter_context(Console(stderr=True).status("reading"))
             yield client
 
     @contextlib.contextmanager
@@ -139,6 +144,25 @@ class Meter:
             self._bar[0].update(self._bar[1], description=sentence)
         elif wait.seconds >= _WORTH_SAYING:
             note(sentence)
+
+
+class _Pages:
+    """Counts the pages of several reports in a row."""
+
+    def __init__(self) -> None:
+        self.status: Any = None
+        self.count = 0
+
+    def __call__(self, event: Wait | Part) -> None:
+        if isinstance(event, Part):
+            self.count += 1
+            sentence = f"reading, {self.count} pages"
+        else:
+            sentence = f"{event.why}: next try in {event.seconds:.0f} s"
+            if self.status is None and event.seconds >= _WORTH_SAYING:
+                note(sentence)
+        if self.status is not None:
+            self.status.update(sentence)
 
 
 @contextlib.contextmanager
