@@ -113,6 +113,15 @@ def test_running_again_writes_nothing(run: Run, lake: Storage) -> None:
     assert {name: lake.read(name) for name in lake.list("")} == before
 
 
+def test_a_demonstration_does_not_reach_the_real_lake() -> None:
+    from anthropic_usage.cli import track
+    from cassettes import run_command
+
+    code, stdout, stderr = run_command(("--demo",), {}, main=track.main)
+    assert (code, stdout) == (2, "")
+    assert "a lake of its own" in stderr
+
+
 def test_a_dry_run_writes_nothing(run: Run, lake: Storage) -> None:
     code, stdout, stderr = run("--date", "2026-11-10", "--dry-run")
     assert code == 0

@@ -229,11 +229,13 @@ def _print_reconciliation(result: Reconciliation, out: IO[str]) -> None:
         Column("amount", [_cents(amount) for _, amount, _ in lines], _cents(result.billed), True),
         Column("", [text for _, _, text in lines]),
     ]
-    print_columns(
-        columns, out, f"{rfc3339(result.starting_at)[:10]} to {rfc3339(result.ending_at)[:10]}"
-    )
+    print_columns(columns, out, _span(result))
     for item in result.not_compared:
         note(f"{item.name}: {dollars(item.amount)} {item.note}")
+
+
+def _span(result: Chargeback | Reconciliation) -> str:
+    return f"{rfc3339(result.starting_at)[:10]} up to {rfc3339(result.ending_at)[:10]}"
 
 
 def _cents(amount: Decimal) -> str:
@@ -381,8 +383,7 @@ def _print_chargeback(result: Chargeback, owned: bool, out: IO[str]) -> None:
         ),
         Column("how", [f"{_kind(line.direct)}: {line.rule}" for line in lines]),
     ]
-    span = f"{rfc3339(result.starting_at)[:10]} to {rfc3339(result.ending_at)[:10]}"
-    print_columns(columns, out, f"{span}, {count(len(lines))} parts")
+    print_columns(columns, out, f"{_span(result)}, {count(len(lines))} parts")
 
 
 def _kind(direct: bool) -> str:

@@ -58,10 +58,8 @@ Exit codes: 0 done (also if nothing was new), 1 an error of the API or the lake,
 @click.option(
     "--datalake-root",
     "root",
-    default=DEFAULT_ROOT,
-    show_default=True,
     metavar="ROOT",
-    help="A folder, or a URL: s3://, gs://, abfss://.",
+    help=f"A folder, or a URL: s3://, gs://, abfss://.  [default: {DEFAULT_ROOT}]",
 )
 @click.option(
     "--pricing-json",
@@ -86,7 +84,7 @@ def track(
     since: str | None,
     until: str | None,
     catch_up: int | None,
-    root: str,
+    root: str | None,
     pricing_json: str | None,
     compress: bool,
     dry_run: bool,
@@ -104,7 +102,11 @@ def track(
 
     overrides = _overrides(pricing_json)
     agents = agent_map(os.environ.get(AGENTS))
-    storage = Storage(root)
+    if connection.demo and root is None:
+        raise InvalidQuery(
+            "--demo invents its data: give it a lake of its own, --datalake-root DIR"
+        )
+    storage = Storage(root or DEFAULT_ROOT)
     today = utc_now().date()
     if sum(given is not None for given in (day, since, catch_up)) > 1 and not (
         catch_up is not None and since is not None and day is None
