@@ -338,8 +338,8 @@ def test_models_split_tokens_and_cost_and_leave_open_what_no_model_did(
     used: list[Any], more: tuple[str, ...]
 ) -> None:
     records = [
-        record(actor, [(model, n, str(cents)) for model, n, cents in models])
-        for actor, models in used
+        record(actor, [(model, n, str(cents)) for model, n, cents in models], terminal_type=str(i))
+        for i, (actor, models) in enumerate(used)
     ]
     report = report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), records)
     expected: dict[Any, list[Any]] = {}
