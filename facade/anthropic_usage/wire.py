@@ -187,7 +187,7 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "claude_code": msgspec.json.Decoder(ClaudeCodePage),
 }
 _RESULTS: Final = msgspec.json.Decoder(list[UsageResult])
-_NAMED_TOOLS: Final = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
+_NAMED_TOOLS: Final = ClaudeCodeRow.TOOLS
 _NO_ACTIONS: Final = ToolAction(0, 0)
 
 
@@ -360,8 +360,14 @@ def _text(value: Any) -> str | None:
 
 
 def _actor_name(actor: dict[str, Any]) -> str | None:
-    """Return the email address or the key's name; of an unknown kind, its first text."""
-    for name in ("email_address", "api_key_name", *sorted(actor)):
+    """Return the email address or the key's name; of an unknown kind, its first text.
+
+    Mail goes to one box however its address is spelled, so that one person is one here too.
+    """
+    email = actor.get("email_address")
+    if isinstance(email, str):
+        return email.strip().lower()
+    for name in ("api_key_name", *sorted(actor)):
         value = actor.get(name)
         if name != "type" and isinstance(value, str):
             return value

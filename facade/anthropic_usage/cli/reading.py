@@ -9,11 +9,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
+import attrs
 import click
 
 from ..errors import IncompleteReportWarning
 from ..fold import Fold
-from ..moments import DAY, rfc3339, utc_now
+from ..moments import DAY, ceil, rfc3339, utc_now
 from ..query import (
     COST_DESCRIPTION_DIMENSIONS,
     PERIODS,
@@ -35,6 +36,7 @@ from .options import (
     output_options,
     range_options,
 )
+from .periods import Extent, extents
 from .session import Connection, Meter, note
 from .spool import spool
 from .when import resolve
@@ -93,7 +95,7 @@ def limit_option(most: str) -> Callable[[Any], Any]:
 
 def _dimensions(row: type[Row], more: str = "") -> str:
     """Return the last paragraph of a command's help."""
-    return f"--by takes {', '.join((*row.DIMENSIONS, *PERIODS))}. {more}"
+    return f"--by takes {', '.join((*row.DIMENSIONS, *row.BREAKDOWN, *PERIODS))}. {more}"
 
 
 @click.command(
@@ -312,19 +314,26 @@ def _print(
     """Print a report; returns the headings of what a table had no room for."""
     query = report.query
     columns = query.columns() if by is None else _group_columns(query, by)
+    days = _extents(report, rows, by or ())
     if printing.format == "table":
         from .tables import print_table
 
-        return print_table(query, rows, totals, by, out)
+        partial = days if any(extent.partial for extent in days or ()) else None
+        return print_table(query, rows, totals, by, out, days=partial)
+    more = [attrs.asdict(extent) for extent in days or ()]
     if printing.format == "csv":
-        write_csv(rows, columns, out, printing.excel_safe)
-    elif printing.format == "ndjson":
-        for row in rows:
-            out.write(json.dumps(plain_row(row, columns), ensure_ascii=False) + "\n")
+        write_csv(rows, columns, out, printing.excel_safe, more)
+        return ()
+    lines = [plain_row(row, columns) for row in rows]
+    if days is not None:
+        lines = [{**line, **said} for line, said in zip(lines, more, strict=True)]
+    if printing.format == "ndjson":
+        for line in lines:
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
     else:
         document = {
             "query": {**query.describe(), **({} if by is None else {"by": list(by)})},
-            "rows": [plain_row(row, columns) for row in rows],
+            "rows": lines,
             "totals": plain_row(totals, _group_columns(query, ())),
             "complete": complete,
             "settled_until": plain_value(report.settled_until),
@@ -334,12 +343,20 @@ def _print(
     return ()
 
 
+def _extents(report: Report[Any], rows: list[Row], by: tuple[str, ...]) -> list[Extent] | None:
+    """Return how many days of its week or month each group holds, as far as was read."""
+    query = report.query
+    until = min(report.settled_until or query.ending_at, query.ending_at)
+    return extents(rows, by, query.starting_at.date(), ceil(until, DAY).date())
+
+
 def _group_columns(query: Query, by: tuple[str, ...]) -> tuple[str, ...]:
     """Return the fields that folded rows have something in."""
     row = query.row
     periods = tuple(name for name in by if name in PERIODS)
     timed = row.TIME if periods or set(row.TIME) & set(by) else ()
-    dimensions = tuple(name for name in row.DIMENSIONS if name in by)
+    wanted = {*by, "actor_type"} if "actor" in by else set(by)
+    dimensions = tuple(name for name in (*row.DIMENSIONS, *row.BREAKDOWN) if name in wanted)
     columns = (*periods, *timed, *dimensions, *row.MEASURES, *row.DERIVED, *row.NESTED)
     return tuple(dict.fromkeys(columns))
 

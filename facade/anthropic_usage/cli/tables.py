@@ -66,13 +66,12 @@ _USAGE: list[tuple[str, Cell]] = [
 ]
 _USAGE_GIVES_WAY = ("searches", "cache write", "cache read")
 _COST: list[tuple[str, Cell]] = [("amount", lambda row: human.dollars(row.amount_usd))]
-_TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 _CLAUDE_CODE: list[tuple[str, Cell]] = [
-    ("sessions", lambda row: human.count(row.num_sessions)),
-    ("lines +", lambda row: human.count(row.lines_added)),
-    ("lines -", lambda row: human.count(row.lines_removed)),
-    ("commits", lambda row: human.count(row.commits_by_claude_code)),
-    ("PRs", lambda row: human.count(row.pull_requests_by_claude_code)),
+    ("sessions", lambda row: _known(row.num_sessions)),
+    ("lines +", lambda row: _known(row.lines_added)),
+    ("lines -", lambda row: _known(row.lines_removed)),
+    ("commits", lambda row: _known(row.commits_by_claude_code)),
+    ("PRs", lambda row: _known(row.pull_requests_by_claude_code)),
     ("accepted", lambda row: _acceptance(row)),
     (
         "tokens",
@@ -93,15 +92,20 @@ def print_table(
     out: IO[str],
     title: str | None = None,
     names: Mapping[str, str] | None = None,
+    days: Sequence[object] | None = None,
 ) -> tuple[str, ...]:
     """Print rows and their totals; `by` is what they were folded by, None if they were not.
 
-    `names` are shown instead of the ids they belong to. Returns the headings of the columns that
+    `names` are shown instead of the ids they belong to, `days` says how many days of its period
+    each row holds. Returns the headings of the columns that
     were left out because the terminal is too narrow for them; where there is none, nothing is.
     """
     tty = out.isatty()
     console = Console(file=out, width=None if tty else _NO_LIMIT, highlight=False)
     columns = _columns(query, rows, totals, by, names or {})
+    if days is not None:
+        place = sum(not column.measure for column in columns)
+        columns.insert(place, _Column(heading="days", cells=[str(said) for said in days], total=""))
     shown, stacked = _fit(columns, console.width)
     table = Table(
         box=box.SIMPLE,
@@ -243,6 +247,8 @@ def _time(query: Query) -> tuple[str, Cell]:
 
 
 def _dimension(query: Query, name: str) -> Cell:
+    if name == "actor":
+        return actor_label
     null = _NULLS.get(name, "-")
 
     def cell(row: Row) -> str:
@@ -254,6 +260,15 @@ def _dimension(query: Query, name: str) -> Cell:
     return cell
 
 
+def actor_label(row: ClaudeCodeRow) -> str:
+    """Write who it was: a person's address as it is, and of all others what they are."""
+    name = "-" if row.actor is None else human.clean(row.actor)
+    if row.actor_type == "user_actor":
+        return name
+    kind = {"api_actor": "API key", None: "kind not said"}.get(row.actor_type, row.actor_type)
+    return f"{name} ({human.clean(kind)})"
+
+
 def _measures(row: type[Row]) -> tuple[list[tuple[str, Cell]], tuple[str, ...]]:
     """Return the measures' columns, and which of them give way first."""
     if issubclass(row, UsageRow):
@@ -262,8 +277,11 @@ def _measures(row: type[Row]) -> tuple[list[tuple[str, Cell]], tuple[str, ...]]:
 
 
 def _acceptance(row: ClaudeCodeRow) -> str:
-    accepted: int = sum(getattr(row, f"{tool}_accepted") for tool in _TOOLS)
-    accepted += sum(use.accepted for use in row.other_tools)
-    rejected: int = sum(getattr(row, f"{tool}_rejected") for tool in _TOOLS)
-    rejected += sum(use.rejected for use in row.other_tools)
-    return human.percent(accepted, accepted + rejected)
+    if row.accepted is None or row.rejected is None:
+        return "-"
+    return human.percent(row.accepted, row.accepted + row.rejected)
+
+
+def _known(number: int | None) -> str:
+    """Write a count; "-" where the API does not say it."""
+    return "-" if number is None else human.count(number)
