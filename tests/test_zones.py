@@ -7,6 +7,8 @@ import random
 import zoneinfo
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from anthropic_usage import InvalidQuery, UsageClient
@@ -22,12 +24,13 @@ from support import (
     Loopback,
     bucket,
     page,
+    read,
     usage_result,
 )
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 SLICE = dt.timedelta(minutes=5)
-ZONES = sorted(zoneinfo.available_timezones())
+ZONES = sorted(zoneinfo.available_timezones() - {"localtime", "posixrules", "Factory"})
 LATER = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 
 
@@ -163,3 +166,133 @@ def test_days_of_every_zone(part: int, client: UsageClient) -> None:
     for zone in ZONES[part::8]:
         first = dt.date(2024, 1, 1) + dice.randrange(1000) * DAY
         check(client, zone, first, first + 2 * DAY)
+
+
+HOURS = {
+    "Europe/Berlin": (dt.date(2025, 10, 26), 25),
+    "America/New_York": (dt.date(2026, 3, 8), 23),
+    "Asia/Kolkata": (dt.date(2026, 1, 1), 24),
+    "Australia/Lord_Howe": (dt.date(2026, 4, 5), 25),
+}
+
+
+@pytest.mark.parametrize("zone", HOURS)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_hours_are_those_of_the_zones_clocks(
+    zone: str, asynchronous: bool, server: Loopback
+) -> None:
+    day, count = HOURS[zone]
+    info = zoneinfo.ZoneInfo(zone)
+
+    async def collected(client: Any) -> list[Any]:
+        return [row async for row in client.usage(day, day + DAY, timezone=zone, bucket_width="1h")]
+
+    rows = read(
+        asynchronous,
+        collected
+        if asynchronous
+        else lambda client: list(client.usage(day, day + DAY, timezone=zone, bucket_width="1h")),
+        base_url=server.url,
+    )
+    assert len({row.starting_at for row in rows}) == count
+    assert {row.day for row in rows} == {day}
+    expected: dict[Any, int] = defaultdict(int)
+    moment = dt.datetime.combine(day, dt.time(), dt.UTC) - DAY
+    while moment < dt.datetime.combine(day, dt.time(), dt.UTC) + 2 * DAY:
+        there = moment.astimezone(info)
+        if there.date() == day:
+            expected[there.hour, there.utcoffset()] += sum(tokens(moment, moment + SLICE).values())
+        moment += SLICE
+    found: dict[Any, int] = defaultdict(int)
+    for row in rows:
+        found[row.starting_at.hour, row.starting_at.utcoffset()] += row.output_tokens
+        assert row.starting_at < row.ending_at
+    assert found == expected
+
+
+def test_moments_without_an_offset_are_on_the_zones_clocks(client: UsageClient) -> None:
+    zone = "America/New_York"
+    for span in (
+        ("2026-03-01", "2026-03-03"),
+        (dt.date(2026, 3, 1), dt.datetime(2026, 3, 3)),
+        ("2026-03-01T05:00:00Z", "2026-03-03T00:00:00-05:00"),
+        (dt.datetime(2026, 3, 1, 13), "2026-03-02T20:00:00"),
+        (dt.datetime(2026, 3, 1, tzinfo=zoneinfo.ZoneInfo(zone)), "2026-03-03"),
+    ):
+        query = client.usage(*span, timezone=zone).query
+        assert query.starting_at.isoformat() == "2026-03-01T00:00:00-05:00"
+        assert query.ending_at.isoformat() == "2026-03-03T00:00:00-05:00"
+    (row,) = client.usage("2026-03-08", "2026-03-09", timezone=zoneinfo.ZoneInfo(zone)).by("week")
+    assert row.ending_at - row.starting_at == dt.timedelta(hours=23)
+    assert row.week == dt.date(2026, 3, 2)
+
+
+def test_sinks_carry_the_zones_clocks(client: UsageClient, tmp_path: Path) -> None:
+    report = client.usage("2025-10-25", "2025-10-27", timezone="Europe/Berlin")
+    path = tmp_path / "days.csv"
+    report.to_csv(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[1].startswith("2025-10-25T00:00:00+02:00,2025-10-26T00:00:00+02:00,")
+    assert lines[-1].startswith("2025-10-26T00:00:00+02:00,2025-10-27T00:00:00+01:00,")
+    pytest.importorskip("pyarrow")
+    table = report.to_arrow()
+    assert str(table.schema.field("starting_at").type) == "timestamp[us, tz=Europe/Berlin]"
+    starts = table.column("starting_at").to_pylist()
+    assert {moment.isoformat() for moment in starts} == {
+        "2025-10-25T00:00:00+02:00",
+        "2025-10-26T00:00:00+02:00",
+    }
+    assert starts == [row.starting_at for row in report]
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda c: c.usage("2026-01-01", timezone="berlin"), "did you mean Europe/Berlin"),
+        (lambda c: c.usage("2026-01-01", timezone="Europe/Berlim"), "did you mean Europe/Berlin"),
+        (lambda c: c.usage("2026-01-01", timezone="Europe"), "is no time zone"),
+        (lambda c: c.usage("2026-01-01", timezone="../etc/passwd"), "is no time zone"),
+        (lambda c: c.usage("2026-01-01", timezone="localtime"), "is no time zone"),
+        (lambda c: c.usage("2026-01-01", timezone=dt.UTC), "give Europe/Berlin"),
+        (lambda c: c.usage("2025-01-01", "2026-01-01", timezone="Asia/Kolkata"), "365 requests"),
+        (lambda c: c.usage("1960-01-01", "1960-01-03", timezone="Africa/Monrovia"), "minutes from"),
+        (lambda c: c.usage("2026-01-03", "2026-01-01", timezone="Asia/Tokyo"), "reversed"),
+        (lambda c: c.usage("9999-12-31", timezone="Asia/Tokyo"), "reversed|too far"),
+        (lambda c: c.usage("0001-01-01", "0001-01-03", timezone="Asia/Tokyo"), "too far"),
+        (lambda c: c.usage("2026-01-01", timezone="Asia/Tokyo", bucket_width="5m"), "bucket_width"),
+        (lambda c: c.usage("2026-01-01", timezone="Asia/Tokyo", group_by="modle"), "model"),
+        (lambda c: c.cost("2026-01-01", timezone="Asia/Tokyo"), "the bill has whole UTC days"),
+        (lambda c: c.claude_code("2026-01-01", timezone="Asia/Tokyo"), "say no hour"),
+    ],
+)
+def test_what_a_zone_cannot_do_is_refused(ask: Any, says: str, client: UsageClient) -> None:
+    with pytest.raises(InvalidQuery, match=says):
+        ask(client)
+
+
+def test_days_that_are_those_of_utc_are_no_reason_to_refuse(client: UsageClient) -> None:
+    plain = client.cost("2026-01-01", "2026-02-01").query
+    assert client.cost("2026-01-01", "2026-02-01", timezone="UTC").query == plain
+    assert client.cost("2026-01-01", "2026-02-01", timezone="Europe/London").query == plain
+    with pytest.raises(InvalidQuery, match="whole UTC days"):
+        client.cost("2026-01-01", "2026-05-01", timezone="Europe/London")
+
+
+def test_a_machine_without_zones_says_what_to_install(
+    client: UsageClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anthropic_usage import zones
+
+    zones._names.cache_clear()
+    monkeypatch.setattr(zoneinfo, "available_timezones", set)
+    try:
+        with pytest.raises(InvalidQuery, match="pip install tzdata"):
+            client.usage("2026-01-01", timezone="Europe/Berlin")
+    finally:
+        zones._names.cache_clear()
+
+
+def test_memory_holds_two_days_however_long_the_range(client: UsageClient) -> None:
+    report = client.usage("2026-01-01", "2026-06-01", timezone="Europe/Berlin", group_by="model")
+    most = max(len(part.page.data) for part in report.parts())
+    assert most <= 8  # a page of 168 hours

@@ -26,6 +26,9 @@ _STEP = 12 * _HOUR
 _REACH = 36 * _HOUR
 """More than any local midnight was ever away from the one in UTC."""
 
+_OF_THE_MACHINE = {"localtime", "posixrules", "Factory"}
+"""Files beside the zones on some machines, which are of no place."""
+
 
 @attrs.frozen
 class _Stretch:
@@ -198,7 +201,7 @@ def _unit(moments: list[dt.datetime], units: tuple[dt.timedelta, ...]) -> dt.tim
 
 @functools.cache
 def _names() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+    return frozenset(zoneinfo.available_timezones()) - _OF_THE_MACHINE
 
 
 @functools.cache
