@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -17,12 +18,14 @@ from . import names
 from .credentials import Credentials
 from .errors import AnthropicUsageError, InvalidQuery
 from .flow import Flow, Retry, walk
+from .local import WHOLE_DAYS, LocalUsageQuery, async_local_parts, local_parts, refuse_zone
 from .moments import Clock, Moment, utc_now
 from .plan import windows
 from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery, check_version
 from .report import AsyncReport, Report
 from .rows import ClaudeCodeRow, CostRow, UsageRow
 from .transport import AsyncTransport, Listener, Settings, Transport
+from .zones import ZoneName
 
 __all__ = ["AsyncUsageClient", "UsageClient"]
 
@@ -109,6 +112,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         account_ids: Many | None = None,
         service_account_ids: Many | None = None,
         speeds: Many | None = None,
+        timezone: ZoneName | None = None,
         limit: int | None = None,
         strict: bool = True,
     ) -> U:
@@ -123,6 +127,10 @@ class _Reports(abc.ABC, Generic[U, C, D]):
                 header is added.
             models, api_key_ids, workspace_ids, service_tiers, context_window, inference_geos,
                 account_ids, service_account_ids, speeds: only use that matches one of these.
+            timezone: a name such as `Europe/Berlin`: days, weeks and months are those of its
+                clocks, naive moments are on them, and so are the rows' `starting_at` and
+                `ending_at`, with the offset of that moment. Hours are read and added up, minutes
+                where the zone is not whole hours from UTC: a request a day.
             limit: buckets a page; the width's maximum, if left out. The report is always read to
                 its end.
             strict: refuse a report with a hole; with False, warn.
@@ -132,7 +140,12 @@ class _Reports(abc.ABC, Generic[U, C, D]):
 
         Source: platform.claude.com, api/admin/usage_report. Data appears within about 5 minutes.
         """
-        query = UsageQuery.create(
+        create = (
+            UsageQuery.create
+            if timezone is None
+            else functools.partial(LocalUsageQuery.at, timezone)
+        )
+        query = create(
             starting_at,
             self._clock() if ending_at is None else ending_at,
             bucket_width=bucket_width,
@@ -160,6 +173,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         *,
         bucket_width: str = "1d",
         group_by: Many | None = (),
+        timezone: ZoneName | None = None,
         limit: int | None = None,
         strict: bool = True,
     ) -> C:
@@ -170,6 +184,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             bucket_width: `1d`, the only one.
             group_by: `workspace_id`, `description`, or both. The description brings cost type,
                 model, token type, service tier, context window and geography with it.
+            timezone: refused, unless its days are those of UTC: the bill has no others.
             limit: days a page, at most 31.
 
         Raises:
@@ -177,9 +192,11 @@ class _Reports(abc.ABC, Generic[U, C, D]):
 
         Source: platform.claude.com, api/admin/cost_report. Priority Tier costs are never in it.
         """
+        end = self._clock() if ending_at is None else ending_at
+        refuse_zone(timezone, starting_at, end, WHOLE_DAYS["cost"])
         query = CostQuery.create(
             starting_at,
-            self._clock() if ending_at is None else ending_at,
+            end,
             bucket_width=bucket_width,
             group_by=group_by,
             limit=limit,
@@ -194,12 +211,14 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         starting_at: Moment,
         ending_at: Moment | None = None,
         *,
+        timezone: ZoneName | None = None,
         limit: int | None = None,
     ) -> D:
         """Return what Claude Code did, as a lazy report of `ClaudeCodeRow`; a request a UTC day.
 
         Args:
             starting_at, ending_at: a range of days, the end exclusive; to now, if left out.
+            timezone: refused, unless its days are those of UTC: a record says no hour.
             limit: records a page, at most 1000.
 
         Raises:
@@ -208,9 +227,11 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         Source: platform.claude.com, manage-claude/claude-code-analytics-api. Data appears within
         about an hour. Its estimated cost overlaps the cost report: never add the two.
         """
+        end = self._clock() if ending_at is None else ending_at
+        refuse_zone(timezone, starting_at, end, WHOLE_DAYS["claude_code"])
         query = ClaudeCodeQuery.create(
             starting_at,
-            self._clock() if ending_at is None else ending_at,
+            end,
             limit=limit,
             anthropic_version=self._version,
         )
@@ -310,6 +331,9 @@ class UsageClient(
 
     def report(self, query: Query) -> Report[Any]:
         """Return the lazy report of a query made before."""
+        if isinstance(query, LocalUsageQuery):
+            whole = self.report(query.source)
+            return Report(query, lambda: local_parts(query, whole.parts()))
         return Report(query, lambda: self._transport.run_all(self._walks(query)))
 
     def _list(self, flow: Flow) -> list[Any]:
@@ -378,6 +402,9 @@ class AsyncUsageClient(
 
     def report(self, query: Query) -> AsyncReport[Any]:
         """Return the lazy report of a query made before."""
+        if isinstance(query, LocalUsageQuery):
+            whole = self.report(query.source)
+            return AsyncReport(query, lambda: async_local_parts(query, whole.parts()))
         return AsyncReport(query, lambda: self._transport.run_all(self._walks(query)))
 
     async def _list(self, flow: Flow) -> list[Any]:

@@ -15,7 +15,7 @@ from .moments import DAY, next_month
 from .money import add
 from .query import PERIODS, Query
 from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, ToolUse, UsageRow, monday
-from .wire import CostPage, Page, UsagePage, claude_code_row, in_utc, usage_results
+from .wire import CostPage, Page, UsagePage, claude_code_row, clock, usage_results
 
 __all__ = ["Fold"]
 
@@ -36,7 +36,10 @@ _CODE_MEASURES: Final = operator.attrgetter(*ClaudeCodeRow.MEASURES)
 
 _UNKNOWN: Final = (None,) * len(ClaudeCodeRow.MEASURES)
 
-_Key = tuple[dt.datetime | None, Any]
+_Begin = dt.datetime | dt.date | None
+"""Where a group's period begins: a bucket's start, or a day on the clocks of the query's zone."""
+
+_Key = tuple[_Begin, Any]
 """A group: where its period begins, and its value or values of the other dimensions."""
 
 
@@ -126,8 +129,8 @@ class Fold:
             group = self.groups[key] = _CodeSums()
         group.add(row)
 
-    def _begin(self, start: dt.datetime) -> dt.datetime | None:
-        return None if self._period is None else self._period(in_utc(start))
+    def _begin(self, start: dt.datetime) -> _Begin:
+        return None if self._period is None else self._period(clock(self.query, start))
 
     def _row(self, key: _Key, sums: Any) -> Row:
         begin, values = key
@@ -148,23 +151,24 @@ class Fold:
         counts = dict(zip(UsageRow.MEASURES, measures, strict=True))
         return UsageRow(starting_at=start, ending_at=end, **named, **counts)
 
-    def _span(self, begin: dt.datetime | None) -> tuple[dt.datetime, dt.datetime]:
+    def _span(self, begin: _Begin) -> tuple[dt.datetime, dt.datetime]:
         """Return the part of a group's period that the report covers."""
-        first, last = self.query.starting_at, self.query.ending_at
+        query = self.query
+        first, last = query.starting_at, query.ending_at
         if begin is None:
             return first, last
-        if "starting_at" in self._time or "date" in self._time:
-            end = begin + self.query.width
-        elif "day" in self._time:
+        if isinstance(begin, dt.datetime):
+            return begin, min(query.bucket_end(begin), last)
+        if "day" in self._time:
             end = begin + DAY
         else:
             ends = []
             if "week" in self._time:
-                ends.append(_monday(begin) + 7 * DAY)
+                ends.append(monday(begin) + 7 * DAY)
             if "month" in self._time:
                 ends.append(next_month(begin.replace(day=1)))
             end = min(ends)
-        return max(begin, first), min(end, last)
+        return max(query.midnight(begin), first), min(query.midnight(end), last)
 
 
 @attrs.define
@@ -220,30 +224,22 @@ def _getter(names: tuple[str, ...]) -> Callable[[Any], Any]:
     return operator.attrgetter(*names) if names else lambda item: None
 
 
-def _finest(time: Iterable[str]) -> Callable[[dt.datetime], dt.datetime] | None:
+def _finest(time: Iterable[str]) -> Callable[[dt.datetime], dt.datetime | dt.date] | None:
     """Return what maps a bucket's start to the start of its finest period asked for."""
     wanted = set(time)
     if wanted & {"starting_at", "date"}:
         return lambda moment: moment
     if "day" in wanted:
-        return _midnight
+        return lambda moment: moment.date()
     if "week" in wanted and "month" in wanted:
-        return lambda moment: max(_monday(moment), _first(moment))
+        return lambda moment: max(monday(moment.date()), _first(moment))
     if "week" in wanted:
-        return _monday
+        return lambda moment: monday(moment.date())
     return _first if "month" in wanted else None
 
 
-def _midnight(moment: dt.datetime) -> dt.datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _monday(moment: dt.datetime) -> dt.datetime:
-    return dt.datetime.combine(monday(moment.date()), dt.time(), dt.UTC)
-
-
-def _first(moment: dt.datetime) -> dt.datetime:
-    return _midnight(moment).replace(day=1)
+def _first(moment: dt.datetime) -> dt.date:
+    return moment.date().replace(day=1)
 
 
 def _size(row: Row) -> Any:

@@ -27,8 +27,14 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def parse_moment(value: Moment, name: str) -> dt.datetime:
-    """Return `value` in UTC; a naive time is UTC, a date is its midnight.
+def _utc(naive: dt.datetime) -> dt.datetime:
+    return naive.replace(tzinfo=dt.UTC)
+
+
+def parse_moment(
+    value: Moment, name: str, place: Callable[[dt.datetime], dt.datetime] = _utc
+) -> dt.datetime:
+    """Return `value` in UTC; a date is its midnight, and `place` says where a naive time is: UTC.
 
     Raises InvalidQuery naming the argument `name` for anything but a datetime, a date, RFC 3339 or
     `YYYY-MM-DD`.
@@ -45,10 +51,8 @@ def parse_moment(value: Moment, name: str) -> dt.datetime:
         value = dt.datetime.combine(value, dt.time())
     if not isinstance(value, dt.datetime) or value != value:
         raise _bad(value, name)
-    if value.tzinfo is None:
-        return value.replace(tzinfo=dt.UTC)
     try:
-        return value.astimezone(dt.UTC)
+        return (place(value) if value.tzinfo is None else value).astimezone(dt.UTC)
     except OverflowError:
         raise _bad(value, name) from None
 

@@ -105,6 +105,23 @@ class Query:
         return self.width
 
     @property
+    def timezone(self) -> str | None:
+        """The time zone whose days, weeks and months the rows are of; None for UTC."""
+        return None
+
+    def local(self, moment: dt.datetime) -> dt.datetime:
+        """Return a moment on the clocks of the query's time zone."""
+        return moment.astimezone(dt.UTC)
+
+    def midnight(self, day: dt.date) -> dt.datetime:
+        """Return the moment at which a day begins."""
+        return dt.datetime.combine(day, dt.time(), dt.UTC)
+
+    def bucket_end(self, starting_at: dt.datetime) -> dt.datetime:
+        """Return where the bucket that starts at `starting_at` ends."""
+        return starting_at + self.width
+
+    @property
     def dimensions(self) -> tuple[str, ...]:
         """The row dimensions this query asks for, in the rows' order."""
         return tuple(name for name in self.row.DIMENSIONS if name in self.group_by)

@@ -85,6 +85,12 @@ class UsageBucket(msgspec.Struct, gc=False):
     results: msgspec.Raw
 
 
+class SummedBucket(UsageBucket, gc=False):
+    """An interval that was put together from shorter ones."""
+
+    summed: list[UsageResult]
+
+
 class CostBucket(msgspec.Struct, gc=False):
     """One day of the cost report."""
 
@@ -207,6 +213,8 @@ def decode(query: Query, body: bytes) -> Page:
 
 def usage_results(bucket: UsageBucket) -> list[UsageResult]:
     """Return a bucket's results; raises IncompleteReport for any other shape."""
+    if isinstance(bucket, SummedBucket):
+        return bucket.summed
     try:
         return _RESULTS.decode(bucket.results)
     except (ValueError, RecursionError) as error:
@@ -218,7 +226,7 @@ def rows(query: Query, page: Page) -> Iterator[Row]:
     """Yield the page's rows in the answer's order."""
     if isinstance(page, UsagePage):
         for bucket in page.data:
-            start, end = in_utc(bucket.starting_at), in_utc(bucket.ending_at)
+            start, end = clock(query, bucket.starting_at), clock(query, bucket.ending_at)
             for result in usage_results(bucket):
                 yield usage_row(start, end, result)
     elif isinstance(page, CostPage):
@@ -329,6 +337,11 @@ def in_utc(moment: dt.datetime) -> dt.datetime:
         raise IncompleteReport(
             f"an answer holds {moment.isoformat()}, which no clock shows"
         ) from None
+
+
+def clock(query: Query, moment: dt.datetime) -> dt.datetime:
+    """Return a bucket's moment in UTC; buckets of a time zone's days are on its clocks already."""
+    return in_utc(moment) if query.timezone is None else moment
 
 
 class ErrorDetail(msgspec.Struct):

@@ -197,6 +197,70 @@ def test_a_part_of_a_week_or_month_says_so(name: str, run: Run) -> None:
     assert (line["days"], line["days_in_period"]) == ("17", "31")
 
 
+@pytest.mark.parametrize("here", ["", "Pacific/Kiritimati", "America/New_York"])
+def test_days_of_a_zone_are_the_sums_of_its_hours(
+    here: str, run: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(time.tzset)  # once the variable is gone again
+    monkeypatch.setenv("TZ", here)
+    time.tzset()
+    span = ("--since", "2026-10-24", "--until", "2026-10-27", "--timezone", "Europe/Berlin")
+    days = json.loads(run("usage", *span, "--json").stdout)
+    assert days["query"]["timezone"] == "Europe/Berlin"
+    assert [row["starting_at"] for row in days["rows"]] == [
+        "2026-10-24T00:00:00+02:00",
+        "2026-10-25T00:00:00+02:00",
+        "2026-10-26T00:00:00+01:00",
+    ]
+    utc = ("--since", "2026-10-23T22:00:00Z", "--until", "2026-10-26T23:00:00Z")
+    hours = json.loads(run("usage", *utc, "--bucket-width", "1h", "--json").stdout)
+    assert days["totals"] == hours["totals"]
+    groups = json.loads(run("usage", *span, "--by", "week", "--json").stdout)["rows"]
+    assert [(row["week"], row["days"]) for row in groups] == [("2026-10-19", 2), ("2026-10-26", 1)]
+    table = run("usage", *span[:2], "--until", "2026-10-26", *span[4:], "--bucket-width", "1h")
+    assert "2026-10-25 02:00+0200" in table.stdout
+    assert "2026-10-25 02:00+0100" in table.stdout
+    assert "from (Europe/Berlin)" in table.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("cost",),
+        ("claude-code",),
+        ("report",),
+        ("chargeback",),
+        ("reconcile",),
+        ("forecast",),
+        ("check",),
+        ("export", "cost"),
+        ("export", "usage"),
+    ],
+    ids=" ".join,
+)
+def test_what_has_utc_days_only_says_so(command: tuple[str, ...], run: Run) -> None:
+    done = run(*command, "--timezone", "Europe/Berlin")
+    assert done.returncode == 2
+    assert "whole UTC days" in done.stderr
+    assert "did you mean Europe/Berlin" in run(*command, "--timezone", "berlin").stderr
+
+
+def test_a_range_that_cuts_through_days_says_which_are_whole(run: Run) -> None:
+    span = ("--since", "2026-10-01T00:00:00+02:00", "--until", "2026-11-01T00:00:00+01:00")
+    for name, words in (
+        ("cost", "the bill has whole UTC days"),
+        ("usage", "--timezone"),
+        ("claude-code", "say no hour"),
+    ):
+        done = run(name, *span, "--by", "month", "--json")
+        assert words in done.stderr
+        assert "all of 2026-09-30, though the range begins 2026-09-30T22:00:00Z" in done.stderr
+        assert "all of 2026-10-31, though the range ends 2026-10-31T23:00:00Z" in done.stderr
+        assert [row["month"] for row in json.loads(done.stdout)["rows"]] == ["2026-09", "2026-10"]
+    assert "all of" not in run("usage", *span, "--bucket-width", "1h", "--by", "month").stderr
+    assert "all of" not in run("cost", "--since", "2026-10-01").stderr
+
+
 @pytest.mark.parametrize(("width", "read"), [("1d", "5 days"), ("1h", "120 hours")])
 def test_nothing_used_is_said(width: str, read: str, run: Run) -> None:
     done = run("usage", *SPAN, "--models", "claude-nobody-uses-this", "--bucket-width", width)

@@ -17,6 +17,7 @@ import click
 
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..human import clean
+from ..local import WHOLE_DAYS
 from .agents import mcp_command, tool_command
 from .billing import chargeback_command, prices_command, reconcile_command
 from .demo import demo, simulate
@@ -25,6 +26,7 @@ from .exporting import export_group
 from .lakes import lake_group, sql_command
 from .reading import claude_code, cost, usage
 from .reporting import report_command
+from .timezones import refuse_timezone
 from .watching import check_command, forecast_command
 
 __all__ = ["main", "run_command"]
@@ -84,6 +86,19 @@ for command in (
     demo,
 ):
     cli.add_command(command)
+
+for command in (
+    cost,
+    report_command,
+    chargeback_command,
+    reconcile_command,
+    forecast_command,
+    check_command,
+    export_group.commands["cost"],
+):
+    refuse_timezone(command, WHOLE_DAYS["cost"])
+refuse_timezone(claude_code, WHOLE_DAYS["claude_code"])
+refuse_timezone(export_group.commands["usage"], "the files of an export are of whole UTC days")
 
 
 def main(args: list[str] | None = None) -> int:

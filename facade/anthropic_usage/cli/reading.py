@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import operator
 import warnings
@@ -15,7 +16,8 @@ import click
 from ..analysis.periods import Extent, extents
 from ..errors import IncompleteReportWarning, InvalidQuery
 from ..fold import Fold
-from ..moments import DAY, ceil, rfc3339, utc_now
+from ..local import LocalUsageQuery
+from ..moments import DAY, rfc3339, utc_now
 from ..query import (
     COST_DESCRIPTION_DIMENSIONS,
     PERIODS,
@@ -28,6 +30,7 @@ from ..report import Report
 from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
 from ..sinks.plain import plain_row, plain_value
+from ..zones import Zone
 from .options import (
     Printing,
     comma_separated,
@@ -39,6 +42,7 @@ from .options import (
 )
 from .session import Connection, Meter, note
 from .spool import spool
+from .timezones import say_whole_days, timezone_option
 from .when import resolve
 
 __all__ = [
@@ -105,6 +109,7 @@ Examples:
   anthropic-usage usage --since mtd --by model
   anthropic-usage usage --since 24h --bucket-width 1h --group-by model,workspace_id
   anthropic-usage usage --since last-month --by day,model --csv > usage.csv
+  anthropic-usage usage --since last-month --by month --timezone Europe/Berlin
   anthropic-usage usage --since 2026-02-01 --until 2026-03-01 --json | jq .totals
   anthropic-usage usage --demo
 
@@ -112,6 +117,7 @@ Examples:
     + _dimensions(UsageRow, "--group-by takes all but the periods, five at most.")
 )
 @range_options
+@timezone_option
 @width_option
 @group_by_option
 @by_option
@@ -136,13 +142,19 @@ def usage_query(
     by: tuple[str, ...],
     limit: int | None,
     allow_gaps: bool,
+    timezone: str | None = None,
     **filters: tuple[str, ...],
 ) -> UsageQuery:
     """Return the query that the options ask, grouped by what `by` needs."""
     wanted = [name for name in by if name not in (*PERIODS, "starting_at")]
     chosen: dict[str, Any] = {name: comma_separated(values) for name, values in filters.items()}
-    return UsageQuery.create(
-        *resolve(since, until, utc_now()),
+    create, zone = UsageQuery.create, None
+    if timezone is not None:
+        create, zone = functools.partial(LocalUsageQuery.at, timezone), Zone.find(timezone)
+    start, end = resolve(since, until, utc_now(), zone)
+    query = create(
+        start,
+        end,
         bucket_width=bucket_width,
         group_by=(*comma_separated(group_by), *wanted),
         limit=limit,
@@ -150,6 +162,8 @@ def usage_query(
         anthropic_version=connection.anthropic_version,
         **{name: values for name, values in chosen.items() if values},
     )
+    say_whole_days(query, start, end if until else None)
+    return query
 
 
 @click.command(
@@ -193,13 +207,17 @@ def cost_query(
         for name in by
         if name not in (*PERIODS, "starting_at", "currency")
     ]
-    return CostQuery.create(
-        *resolve(since, until, utc_now()),
+    start, end = resolve(since, until, utc_now())
+    query = CostQuery.create(
+        start,
+        end,
         group_by=(*comma_separated(group_by), *wanted),
         limit=limit,
         strict=not allow_gaps,
         anthropic_version=connection.anthropic_version,
     )
+    say_whole_days(query, start, end if until else None)
+    return query
 
 
 @click.command(
@@ -272,11 +290,12 @@ def claude_code_query(
     connection: Connection, *, since: str, until: str | None, limit: int | None
 ) -> ClaudeCodeQuery:
     """Return the query that the options ask."""
-    return ClaudeCodeQuery.create(
-        *resolve(since, until, utc_now()),
-        limit=limit,
-        anthropic_version=connection.anthropic_version,
+    start, end = resolve(since, until, utc_now())
+    query = ClaudeCodeQuery.create(
+        start, end, limit=limit, anthropic_version=connection.anthropic_version
     )
+    say_whole_days(query, start, end if until else None)
+    return query
 
 
 def _run(
@@ -383,7 +402,9 @@ def _extents(report: Report[Any], rows: list[Row], by: tuple[str, ...]) -> list[
     """Return how many days of its week or month each group holds, as far as was read."""
     query = report.query
     until = min(report.settled_until or query.ending_at, query.ending_at)
-    return extents(rows, by, query.starting_at.date(), ceil(until, DAY).date())
+    last = query.local(until).date()
+    last += DAY if query.midnight(last) < until else 0 * DAY
+    return extents(rows, by, query.starting_at.date(), last)
 
 
 def _group_columns(query: Query, by: tuple[str, ...]) -> tuple[str, ...]:
@@ -401,6 +422,7 @@ def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None
     """Say what the table does not."""
     query = report.query
     span = f"{rfc3339(query.starting_at)} to {rfc3339(query.ending_at)}"
+    span += f" ({query.timezone})" if query.timezone else ""
     reached = meter.reached or query.starting_at
     buckets = (reached - query.starting_at) // query.width
     unit = _UNITS[query.width]
@@ -413,7 +435,8 @@ def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None
     else:
         note(f"no usage from {span}: a real zero, {_several(buckets, unit)} read")
     if report.settled_until is not None and report.settled_until < query.ending_at:
-        note(f"settled until {rfc3339(report.settled_until)}; what is later can still grow")
+        settled = query.local(report.settled_until)
+        note(f"settled until {rfc3339(settled)}; what is later can still grow")
 
 
 def note_left_out(headings: Iterable[str]) -> None:

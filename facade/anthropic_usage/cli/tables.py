@@ -43,7 +43,7 @@ _HEADINGS = {
     "terminal_type": "terminal",
     "is_remote": "remote",
 }
-_RIGID = {"date", "from (UTC)", *PERIODS}
+_RIGID = {"date", *PERIODS}
 _NO_LIMIT = 100_000
 """The width where no terminal sets one: nothing is cut or broken in a pipe."""
 _NARROWEST = 12
@@ -188,7 +188,7 @@ def _columns(
             heading=heading,
             cells=[names.get(text, text) for text in map(str, map(cell, rows))],
             total="" if place else "total",
-            rigid=heading in _RIGID,
+            rigid=heading in _RIGID or heading.startswith("from ("),
         )
         for place, (heading, cell) in enumerate(_labels(query, by))
     ]
@@ -251,8 +251,11 @@ def _labels(query: Query, by: tuple[str, ...] | None) -> list[tuple[str, Cell]]:
 def _time(query: Query) -> tuple[str, Cell]:
     if issubclass(query.row, ClaudeCodeRow):
         return "date", lambda row: str(row.date)
-    heading = "date" if query.width.days else "from (UTC)"
-    return heading, lambda row: human.moment(row.starting_at, query.width)
+    if query.width.days or query.timezone is None:
+        heading = "date" if query.width.days else "from (UTC)"
+        return heading, lambda row: human.moment(row.starting_at, query.width)
+    # Where clocks go back an hour comes twice: only the offset tells which is which.
+    return f"from ({query.timezone})", lambda row: f"{row.starting_at:%Y-%m-%d %H:%M%z}"
 
 
 def _dimension(query: Query, name: str) -> Cell:

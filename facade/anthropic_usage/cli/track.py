@@ -20,6 +20,7 @@ from .answers import Column, print_columns, read_text
 from .main import run_command
 from .options import Finite, connection_options
 from .session import Connection, note
+from .timezones import refuse_timezone
 
 if TYPE_CHECKING:
     from ..lake.tracker import Tracked
@@ -234,6 +235,9 @@ def _plain(done: Tracked) -> dict[str, Any]:
         "totals": {name: dict(sums) for name, sums in done.totals.items()},
         "notes": list(done.notes),
     }
+
+
+refuse_timezone(track, "what is tracked is whole UTC days")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import re
 
 from ..errors import InvalidQuery
 from ..moments import DAY, parse_moment
+from ..zones import Zone
 
 __all__ = ["FORMS", "resolve"]
 
@@ -21,40 +22,51 @@ _UNITS = {
 }
 
 
-def resolve(since: str, until: str | None, now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+def resolve(
+    since: str, until: str | None, now: dt.datetime, zone: Zone | None = None
+) -> tuple[dt.datetime, dt.datetime]:
     """Return the range that `--since` and `--until` mean, in UTC; raises InvalidQuery.
 
     Days and weeks count back from midnight, so that `7d` is the seven whole days before today and
-    today so far. Without `until` the range ends now, or where the named period ends.
+    today so far; with a `zone` it is that of its clocks. Without `until` the range ends now, or
+    where the named period ends.
     """
-    start, end = _period(since, now, "--since")
+    start, end = _period(since, now, "--since", zone)
     if until is not None:
-        end = _period(until, now, "--until")[0]
+        end = _period(until, now, "--until", zone)[0]
     return start, end or now
 
 
-def _period(text: str, now: dt.datetime, name: str) -> tuple[dt.datetime, dt.datetime | None]:
+def _period(
+    text: str, now: dt.datetime, name: str, zone: Zone | None
+) -> tuple[dt.datetime, dt.datetime | None]:
     """Return where a named period starts, and where it ends if it says so."""
     word = text.strip().lower()
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    today = (now if zone is None else zone.local(now)).date()
     first = today.replace(day=1)
+
+    def midnight(day: dt.date) -> dt.datetime:
+        if zone is None:
+            return dt.datetime.combine(day, dt.time(), dt.UTC)
+        return zone.midnight(day).astimezone(dt.UTC)
+
     if word == "now":
         return now, None
     if word == "today":
-        return today, None
+        return midnight(today), None
     if word == "yesterday":
-        return today - DAY, today
+        return midnight(today - DAY), midnight(today)
     if word == "mtd":
-        return first, None
+        return midnight(first), None
     if word == "last-month":
-        return (first - DAY).replace(day=1), first
+        return midnight((first - DAY).replace(day=1)), midnight(first)
     if match := _AGO.fullmatch(word):
-        unit = _UNITS[match[2]]
+        ago = int(match[1]) * _UNITS[match[2]]
         try:
-            return (today if unit >= DAY else now) - int(match[1]) * unit, None
+            return midnight(today - ago) if match[2] in "dw" else now - ago, None
         except OverflowError:
             raise InvalidQuery(f"{name} {text} lies before all time") from None
     try:
-        return parse_moment(text, name), None
+        return parse_moment(text, name) if zone is None else zone.parse(text, name), None
     except InvalidQuery:
         raise InvalidQuery(f"{name} does not understand {text!r}; it takes {FORMS}") from None

@@ -110,7 +110,7 @@ class ParquetSink:
 
 
 def schema(query: Query) -> pyarrow.Schema:
-    """Return the columns of a query's rows: UTC microseconds, whole tokens, decimal money."""
+    """Return the columns of a query's rows: microseconds in its zone, whole tokens, decimals."""
     return require("pyarrow", "arrow").schema(
         [(name, _type(name, query)) for name in query.columns()]
     )
@@ -181,7 +181,7 @@ def _type(name: str, query: Query) -> pyarrow.DataType:
     pa = require("pyarrow", "arrow")
     kind = _KINDS.get(name) or ("text" if name in query.row.DIMENSIONS else "count")
     types = {
-        "moment": lambda: pa.timestamp("us", tz="UTC"),
+        "moment": lambda: pa.timestamp("us", tz=query.timezone or "UTC"),
         "date": pa.date32,
         "bool": pa.bool_,
         "text": pa.string,

@@ -1,0 +1,288 @@
+"""Usage by the days of a time zone: hours, or minutes, are read and added up as they stream past.
+
+What is proven whole are the hours; a day is the exact sum of them, be it 23, 24 or 25 hours long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import operator
+from collections.abc import AsyncGenerator, Generator, Mapping
+from typing import Any, ClassVar, Final
+
+import attrs
+import msgspec
+
+from .errors import InvalidQuery
+from .flow import Part
+from .moments import DAY, Moment
+from .query import UsageQuery
+from .rows import UsageRow
+from .wire import (
+    CacheCreation,
+    ServerToolUse,
+    SummedBucket,
+    UsageBucket,
+    UsagePage,
+    UsageResult,
+    usage_results,
+)
+from .zones import Zone, ZoneName
+
+__all__ = ["WHOLE_DAYS", "LocalUsageQuery", "async_local_parts", "local_parts", "refuse_zone"]
+
+_MOST_REQUESTS: Final = 100
+"""Days that are put together from minutes take a request each."""
+_UNITS: Final[Mapping[dt.timedelta, str]] = {
+    width: name for name, (width, _) in UsageQuery.WIDTHS.items()
+}
+WHOLE_DAYS: Final = {
+    "cost": "the bill has whole UTC days",
+    "claude_code": "Claude Code's records are of whole UTC days and say no hour",
+}
+"""Why some reports have no days of a time zone."""
+
+_DIMENSIONS: Final = operator.attrgetter(*UsageRow.DIMENSIONS)
+_NOTHING: Final = msgspec.Raw(b"[]")
+
+
+@attrs.frozen(kw_only=True)
+class LocalUsageQuery(UsageQuery):
+    """Usage by the days or hours of a time zone, on whose clocks its moments are."""
+
+    zone: Zone
+    source: UsageQuery
+    """What is asked of the API."""
+
+    @classmethod
+    def at(
+        cls,
+        timezone: ZoneName,
+        starting_at: Moment,
+        ending_at: Moment,
+        *,
+        bucket_width: str = "1d",
+        limit: int | None = None,
+        **more: Any,
+    ) -> LocalUsageQuery:
+        """Check every argument and return the query; raises InvalidQuery.
+
+        A naive moment is on the zone's clocks. The range is that of the whole local days, hours or
+        minutes that it touches. `limit` is a page size of what is read.
+        """
+        zone = Zone.find(timezone)
+        start = zone.parse(starting_at, "starting_at")
+        end = zone.parse(ending_at, "ending_at")
+        asked = UsageQuery.create(start, end, bucket_width=bucket_width, **more)
+        if bucket_width == "1d":
+            first, last = zone.local(start).date(), zone.day_from(end)
+            start, end = zone.midnight(first), zone.midnight(last)
+            over = zone.last_midnight(last)
+            unit = zone.unit(start, over)
+        elif bucket_width == "1h":
+            start, end = zone.hour(start)[0], _up(zone, end)
+            over = end
+            unit = zone.unit_of_hours(start, end)
+        else:
+            start, end = asked.starting_at, asked.ending_at
+            over = end
+            unit = asked.width
+        if unit is None:
+            raise InvalidQuery(
+                f"{zone.key} was not whole minutes from UTC then, and the API has no seconds: its "
+                "days cannot be put together; ask for UTC days"
+            )
+        width = _UNITS[unit]
+        source = UsageQuery.create(start, over, bucket_width=width, limit=limit, **more)
+        requests = -(-(source.ending_at - source.starting_at) // (unit * source.limit))
+        if width == "1m" != bucket_width and requests > _MOST_REQUESTS:
+            raise InvalidQuery(
+                f"{zone.key} is not whole hours from UTC: its days are put together from minutes, "
+                f"which takes {requests:,} requests for this range; ask for at most "
+                f"{_MOST_REQUESTS} days at once, or for UTC days"
+            )
+        return cls(
+            starting_at=zone.local(start),
+            ending_at=zone.local(end),
+            bucket_width=bucket_width,
+            group_by=source.group_by,
+            filters=source.filters,
+            limit=source.limit,
+            strict=source.strict,
+            anthropic_version=source.anthropic_version,
+            zone=zone,
+            source=source,
+        )
+
+    @property
+    def timezone(self) -> str:
+        return self.zone.key
+
+    def local(self, moment: dt.datetime) -> dt.datetime:
+        return self.zone.local(moment)
+
+    def midnight(self, day: dt.date) -> dt.datetime:
+        return self.zone.midnight(day)
+
+    def bucket_end(self, starting_at: dt.datetime) -> dt.datetime:
+        if self.bucket_width == "1d":
+            return self.zone.midnight(starting_at.date() + DAY)
+        if self.bucket_width == "1h":
+            return self.zone.local(self.zone.hour(starting_at.astimezone(dt.UTC))[1])
+        return self.zone.local(starting_at + self.width)
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "timezone": self.timezone}
+
+
+def refuse_zone(
+    timezone: ZoneName | None, starting_at: Moment, ending_at: Moment, why: str
+) -> None:
+    """Raise InvalidQuery if a report of UTC days is asked for days that begin at other times.
+
+    `why` says what the report has.
+    """
+    if timezone is None:
+        return
+    zone = Zone.find(timezone)
+    start, end = zone.parse(starting_at, "starting_at"), zone.parse(ending_at, "ending_at")
+    if start < end and zone.unit(zone.midnight(zone.local(start).date()), end) == DAY:
+        return
+    raise InvalidQuery(
+        f"{why}: they cannot be put together to days of {zone.key}; leave out the time zone"
+    )
+
+
+def _up(zone: Zone, moment: dt.datetime) -> dt.datetime:
+    """Return the first start of a local hour at a moment or after it."""
+    start, end = zone.hour(moment)
+    return moment if start == moment else end
+
+
+class _Days:
+    """Adds up buckets to those of a time zone, in the memory of two days' groups."""
+
+    MEASURES: ClassVar = len(UsageRow.MEASURES)
+
+    def __init__(self, query: LocalUsageQuery) -> None:
+        self.query = query
+        self._as_read = query.source.bucket_width == query.bucket_width
+        self._days = query.bucket_width == "1d"
+        self._first = query.starting_at.date()
+        self._last = query.zone.day_from(query.ending_at)
+        self._open: dict[Any, tuple[dt.datetime, dict[Any, list[int]]]] = {}
+
+    def add(self, page: UsagePage) -> list[UsageBucket]:
+        """Add one page; returns the buckets that nothing more can come to."""
+        if self._as_read:
+            return [
+                UsageBucket(
+                    starting_at=self.query.local(bucket.starting_at),
+                    ending_at=self.query.local(bucket.ending_at),
+                    results=bucket.results,
+                )
+                for bucket in page.data
+            ]
+        done = []
+        for bucket in page.data:
+            local = self.query.local(bucket.starting_at)
+            key: Any = local.date() if self._days else self.query.zone.hour(bucket.starting_at)[0]
+            if self._days and not self._first <= key < self._last:
+                continue
+            if key not in self._open:
+                done += self._close(key)
+                self._open[key] = (local, {})
+            self._sum(self._open[key][1], usage_results(bucket))
+        return done
+
+    def finish(self) -> list[UsageBucket]:
+        """Return what is left."""
+        return self._close(None)
+
+    def _close(self, key: Any) -> list[UsageBucket]:
+        """Take out the buckets that lie so far before `key` that clocks put back do not reach them.
+
+        Where clocks go back from just behind midnight, a day goes on after the next has begun.
+        """
+        before = key - DAY if key is not None and self._days else key
+        done = [old for old in self._open if before is None or old < before]
+        return [self._bucket(old, *self._open.pop(old)) for old in done]
+
+    def _bucket(self, key: Any, start: dt.datetime, groups: dict[Any, list[int]]) -> UsageBucket:
+        begin = self.query.midnight(key) if self._days else start
+        return SummedBucket(
+            starting_at=begin,
+            ending_at=self.query.bucket_end(begin),
+            results=_NOTHING,
+            summed=[_result(names, sums) for names, sums in groups.items()],
+        )
+
+    def _sum(self, groups: dict[Any, list[int]], results: list[UsageResult]) -> None:
+        for result in results:
+            names = _DIMENSIONS(result)
+            sums = groups.get(names)
+            if sums is None:
+                sums = groups[names] = [0] * self.MEASURES
+            cache = result.cache_creation
+            sums[0] += result.uncached_input_tokens
+            sums[1] += cache.ephemeral_5m_input_tokens
+            sums[2] += cache.ephemeral_1h_input_tokens
+            sums[3] += result.cache_read_input_tokens
+            sums[4] += result.output_tokens
+            sums[5] += result.server_tool_use.web_search_requests
+
+
+def _result(names: tuple[str | None, ...], sums: list[int]) -> UsageResult:
+    return UsageResult(
+        uncached_input_tokens=sums[0],
+        cache_creation=CacheCreation(
+            ephemeral_5m_input_tokens=sums[1], ephemeral_1h_input_tokens=sums[2]
+        ),
+        cache_read_input_tokens=sums[3],
+        output_tokens=sums[4],
+        server_tool_use=ServerToolUse(sums[5]),
+        **dict(zip(UsageRow.DIMENSIONS, names, strict=True)),
+    )
+
+
+def local_parts(query: LocalUsageQuery, parts: Generator[Part]) -> Generator[Part]:
+    """Yield the parts of a report with its buckets added up to local ones.
+
+    They have no bytes of their own, since the API sent none such.
+    """
+    days = _Days(query)
+    last: Part | None = None
+    with contextlib.closing(parts):
+        for part in parts:
+            if last is not None:
+                yield last
+            last = _with(part, days.add(_usage(part)))
+            del part
+    if last is not None:
+        yield _with(last, [*_usage(last).data, *days.finish()])
+
+
+async def async_local_parts(
+    query: LocalUsageQuery, parts: AsyncGenerator[Part]
+) -> AsyncGenerator[Part]:
+    """See `local_parts`."""
+    days = _Days(query)
+    last: Part | None = None
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            if last is not None:
+                yield last
+            last = _with(part, days.add(_usage(part)))
+            del part
+    if last is not None:
+        yield _with(last, [*_usage(last).data, *days.finish()])
+
+
+def _usage(part: Part) -> UsagePage:
+    assert isinstance(part.page, UsagePage)  # noqa: S101
+    return part.page
+
+
+def _with(part: Part, buckets: list[UsageBucket]) -> Part:
+    return attrs.evolve(part, page=UsagePage(buckets, has_more=False, next_page=None), body=b"")
