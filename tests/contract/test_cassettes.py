@@ -120,7 +120,7 @@ def test_the_decoder_requires_what_the_spec_requires(spec: dict[str, Any]) -> No
     from anthropic_usage import wire
     from msgspec.structs import fields
 
-    names = {"ErrorBody", "ErrorDetail", "_RawRecords", "UsagePage", "CostPage", "ClaudeCodePage"}
+    names = {"ErrorBody", "ErrorDetail", "SummedBucket", "UsagePage", "CostPage", "ClaudeCodePage"}
     structs = [
         struct
         for name, struct in vars(wire).items()
