@@ -88,11 +88,13 @@ def allocate(
     days: Iterable[tuple[Sequence[Claim], Sequence[Cell]]],
     drop: Sequence[int],
     keep: Iterable[int] = (),
+    summed: bool = False,
 ) -> list[tuple[list[Fit], list[Claim]]]:
     """Give each day's claims to those whose use they are for; returns that, and what fits nothing.
 
     `drop` are the places of the dimensions that are given up, one after the other, for a claim
-    that fits nothing; `keep` are those whose null is first of all a value like others.
+    that fits nothing; `keep` are those whose null is first of all a value like others. `summed`
+    says that a cell is use which the bill may have told apart: several claims may be for it.
     """
     results: list[tuple[list[Fit], list[Claim]]] = []
     groups: list[tuple[list[Fit], list[_Found], Sequence[Cell]]] = []
@@ -117,7 +119,7 @@ def allocate(
         if ratio is not None:
             ratios.add(_digits(ratio))
     for done, part, cells in groups:
-        done += _settled(part, cells, ratios)
+        done += _settled(part, cells, ratios, summed)
     return results
 
 
@@ -228,7 +230,7 @@ def _components(charges: Iterable[_Found]) -> list[list[_Found]]:
 
 
 def _settled(
-    charges: list[_Found], cells: Sequence[Cell], ratios: Container[Decimal]
+    charges: list[_Found], cells: Sequence[Cell], ratios: Container[Decimal], summed: bool
 ) -> Iterator[Fit]:
     """Yield who pays for charges that have cells in common.
 
@@ -241,7 +243,7 @@ def _settled(
     level = False
     if len(places) > 1 and len(charges) > 1 and all(cell.priced for cell in every):
         off = absolute(subtract(total(map(_cost, every)), amount))
-        level = off <= times(_ROUNDING, len(charges) + 1)
+        level = summed or off <= times(_ROUNDING, len(charges) + 1)
         if not level and (ratio := _ratio(charges, cells)) is not None:
             level = any(add(_digits(ratio), step) in ratios for step in _STEPS)
     if level and len(_even(charges, cells)) == 1:

@@ -196,6 +196,8 @@ def _join(
         or not any(getattr(line, _JOINED[at]) for line in lines)
     ]
 
+    summed = any(len({use.values[at] for use in every}) > 1 for at in absent)
+
     def values_of(values: Iterable[str | None]) -> tuple[str | None, ...]:
         kept = [None if at in absent else value for at, value in enumerate(values)]
         kept[_MODEL] = models.get(kept[_MODEL] or "", kept[_MODEL])
@@ -228,7 +230,7 @@ def _join(
         (list(said.values()), list(there.values()))
         for said, there in zip(claims, cells, strict=True)
     ]
-    results = allocate(days, _GIVEN_UP, keep=(_WORKSPACE,))
+    results = allocate(days, _GIVEN_UP, keep=(_WORKSPACE,), summed=summed)
     shares: list[Share] = []
     for ((_, kind), of_it), said, (fits, lost) in zip(by_day.items(), claims, results, strict=True):
         shares += [Share(fit.who, fit.amount, kind, fit.by_price, fit.loose) for fit in fits]
