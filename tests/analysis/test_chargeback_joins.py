@@ -330,3 +330,13 @@ def test_a_hundred_ledgers_with_nulls_are_split_to_the_cent(group: int) -> None:
         assert all(part.name == "Credit (no key known)" for part in beside), seed
         for key, amount in owed.items():
             assert abs(keys[key] - amount) < Fraction(1, 100), (seed, key)
+
+
+def test_a_late_bill_is_not_settled_and_the_day_is_named() -> None:
+    # The clock of these reports stands on 20 November: the 19th has closed, and has no line.
+    uses = [used("apikey_1", day=NOW.replace(hour=0, minute=0, second=0) - DAY)]
+    source: Any = Organisation(uses, [line("25", day=FIRST)])
+    late = chargeback(source, FIRST, utc(2026, 11, 20))
+    assert not late.settled
+    assert any("2026-11-19" in sentence for sentence in late.unsettled)
+    assert chargeback(source, FIRST, utc(2026, 11, 5)).settled

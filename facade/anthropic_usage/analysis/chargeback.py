@@ -19,6 +19,7 @@ from ..errors import InvalidQuery
 from ..moments import Moment
 from ..money import ZERO, add, negative, quantize, subtract, times, total
 from ..rows import CostRow
+from .days import read_bill
 from .joined import LINE, Joined, Share, join_keys, join_models
 from .prices import KINDS, PriceTable
 from .source import Source
@@ -106,6 +107,8 @@ class Chargeback:
     lines: tuple[Line, ...]
     settled: bool
     """Whether every day of the range has its bill."""
+    unsettled: tuple[str, ...] = ()
+    """Which days have none yet, in sentences."""
     missing: tuple[str, ...] = ()
     """What names could not be looked up."""
     unused: tuple[str, ...] = ()
@@ -241,16 +244,17 @@ def chargeback(
     those of the owners. Lines are largest first; rounded amounts add up to the rounded bill, by
     largest remainders.
 
-    Raises InvalidQuery for another `by`, or if no day of the range has closed.
+    Raises InvalidQuery for another `by`, or if no day of the range has a bill yet.
     """
     if by not in BY:
         raise InvalidQuery(f"cannot split by {by!r}: choose {', '.join(BY)}")
     directory = directory or Directory()
     prices = prices or PriceTable.bundled()
-    bill = source.cost(starting_at, ending_at, group_by=("workspace_id", "description"))
-    rows = bill.by("day", *LINE)
+    bill = read_bill(source, starting_at, ending_at, by=LINE)
+    days = bill.days.require()
+    rows = bill.lines
     exact = total(row.amount_usd for row in rows)
-    span = bill.query.starting_at, bill.query.ending_at
+    span = days.billed.start, days.billed.end
     if by == "api_key":
         parts = _by_key(source, rows, span, prices)
     elif by == "model":
@@ -269,15 +273,15 @@ def chargeback(
     lines = [
         attrs.evolve(line, amount_usd=amount) for line, amount in zip(lines, cents, strict=True)
     ]
-    settled_until = bill.settled_until or bill.query.ending_at
     return Chargeback(
         by=by,
-        starting_at=bill.query.starting_at,
-        ending_at=bill.query.ending_at,
+        starting_at=days.starting_at,
+        ending_at=days.ending_at,
         exact_usd=exact,
         billed_usd=billed,
         lines=tuple(lines),
-        settled=settled_until >= bill.query.ending_at,
+        settled=days.whole,
+        unsettled=tuple(days.sentences()),
         missing=directory.missing,
         unused=_unused(parts, owners),
     )

@@ -415,6 +415,8 @@ def _note_chargeback(result: Chargeback, unused: Iterable[str]) -> None:
     if beside := sum(line.adjusted for line in result.lines):
         parts = "1 amount is" if beside == 1 else f"{beside} amounts are"
         note(f"{parts} a cent beside its own rounding, so that the parts add up to the bill")
+    for sentence in result.unsettled:
+        note(sentence)
     if not result.settled:
         note("the range has days without a bill yet: the parts can still grow")
 
