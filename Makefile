@@ -74,7 +74,7 @@ bench-lake: $(VENV)/.dev ## SQL over 400 tracked days and 50 million rows, on Du
 inspect: $(VENV)/.dev ## list and call every MCP tool with the MCP Inspector (needs npx)
 	@scripts/inspect_mcp.sh $(BIN)/anthropic-usage
 
-price-drift: $(VENV)/.dev ## print where the bundled prices differ from genai-prices
+price-drift: $(VENV)/.dev ## fail where the bundled prices differ from genai-prices, unless somebody has judged it
 	@$(BIN)/python scripts/price_drift.py
 
 audit: $(BIN)/python ## known holes in what is pinned, where the advisories can be reached

@@ -1,27 +1,33 @@
-"""Compare the bundled prices with those of the package `genai-prices`, and print what differs.
+"""Compare the bundled prices with those of the package `genai-prices`; a new disagreement fails.
 
-`make prices-drift`. Both are read from disk; nothing is asked of any network. Differences are
-printed for people to judge (`--strict` makes them an error): neither table is the truth, which is
-Anthropic's pricing page.
+`make price-drift`. Both are read from disk; nothing is asked of any network. They are compared on
+each day from which a bundled price holds, and today. Neither table is the truth, which is
+Anthropic's pricing page: whoever has looked there puts a disagreement into
+`price_drift_known.json`, with the day and the reason, or mends the bundled table.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from anthropic_usage.analysis.prices import KINDS, PriceTable
+from anthropic_usage.analysis.prices import KINDS, Price, PriceTable
 
+KNOWN = Path(__file__).with_name("price_drift_known.json")
 _THEIRS = {
     KINDS[0]: "input_mtok",
     KINDS[1]: "cache_write_mtok",
+    KINDS[2]: "cache_write_1h_mtok",
     KINDS[3]: "cache_read_mtok",
     KINDS[4]: "output_mtok",
 }
+Key = tuple[str, str | None]
 
 
 def theirs(model: str, day: dt.date) -> dict[str, Decimal] | None:
@@ -43,32 +49,68 @@ def theirs(model: str, day: dt.date) -> dict[str, Decimal] | None:
     }
 
 
-def differences(day: dt.date) -> Iterator[str]:
-    """Yield a line for each price of a day that is not the same in both tables."""
-    for price in PriceTable.bundled().prices:
+def differences(prices: Iterable[Price], day: dt.date) -> Iterator[tuple[Key, str]]:
+    """Yield what is not the same in both tables on a day: its model and kind, and a sentence."""
+    for price in prices:
         if not price.holds(day):
             continue
         found = theirs(price.match[-1], day)
         if found is None:
-            yield f"{price.model}: genai-prices does not know it"
+            yield (price.model, None), f"{price.model}: genai-prices does not know it"
             continue
         for kind, rate in found.items():
-            if kind in price.usd_per_mtok and rate != price.usd_per_mtok[kind]:
-                ours = price.usd_per_mtok[kind]
-                yield f"{price.model} {kind}: ours {ours}, genai-prices {rate} ({price.confidence})"
+            ours = price.usd_per_mtok.get(kind)
+            # A kind that was never sold for a model is no disagreement.
+            if ours is not None and rate != ours:
+                yield (
+                    (price.model, kind),
+                    f"{price.model} {kind} on {day}: ours {ours}, genai-prices {rate} "
+                    f"({price.confidence})",
+                )
+
+
+def known(path: Path = KNOWN) -> dict[Key, tuple[dt.date, dt.date | None, str]]:
+    """Return the disagreements that somebody has judged: on which days they hold, and why."""
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        (entry["model"], entry["kind"]): (
+            dt.date.fromisoformat(entry["from"]),
+            dt.date.fromisoformat(entry["to"]) if entry["to"] else None,
+            f"{entry['reason']} (judged {entry['judged']})",
+        )
+        for entry in entries
+    }
+
+
+def judge(
+    prices: Iterable[Price], days: Iterable[dt.date], path: Path = KNOWN
+) -> tuple[list[str], list[str]]:
+    """Return the disagreements that are new, and those that are known, with the reason."""
+    judged = known(path)
+    new: dict[str, None] = {}
+    old: dict[str, None] = {}
+    every = list(prices)
+    for day in days:
+        for key, sentence in differences(every, day):
+            start, end, reason = judged.get(key, (dt.date.max, None, ""))
+            if start <= day and (end is None or day < end):
+                old[f"{key[0]} {key[1] or '(not in genai-prices)'}: known: {reason}"] = None
+            else:
+                new[sentence] = None
+    return list(new), list(old)
 
 
 def main() -> int:
-    """Print the differences of a day."""
+    """Print the differences; 1 if one of them is new."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--date", type=dt.date.fromisoformat, default=dt.date.today())
-    parser.add_argument("--strict", action="store_true", help="differences are an error")
+    parser.add_argument("--date", type=dt.date.fromisoformat, help="this day only")
     options = parser.parse_args()
-    found = list(differences(options.date))
-    print("\n".join(found) or "no difference")
-    known = sum(price.holds(options.date) for price in PriceTable.bundled().prices)
-    print(f"{known} models with a price on {options.date}, {len(found)} differences")
-    return 1 if found and options.strict else 0
+    prices = PriceTable.bundled().prices
+    days = sorted({price.valid_from for price in prices} | {dt.datetime.now(dt.UTC).date()})
+    new, old = judge(prices, [options.date] if options.date else days)
+    print("\n".join([*old, *new]) or "no difference")
+    print(f"{len(prices)} prices, {len(old)} known differences, {len(new)} new")
+    return 1 if new else 0
 
 
 if __name__ == "__main__":

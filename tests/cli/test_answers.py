@@ -240,7 +240,10 @@ def test_csv_of_nothing_has_a_header(run: Run) -> None:
     nothing = ("--since", "2023-02-01", "--until", "2023-02-03", "--csv")
     code, stdout, _ = run("chargeback", *nothing)
     assert code == 0
-    assert stdout.splitlines() == ["name,id,team,cost_center,amount_usd,exact_usd,kind,rule"]
+    assert stdout.splitlines() == [
+        "name,id,team,cost_center,amount_usd,exact_usd,kind,rule,"
+        "by,starting_at,ending_at,currency,billed_usd"
+    ]
 
 
 def test_csv_is_safe_to_open(run: Run, tmp_path: Path) -> None:
@@ -286,3 +289,43 @@ def test_a_kind_without_a_price_shows_none(run: Run) -> None:
     (price,) = good(run(*asked, "--json"))["prices"]
     assert price["cache_read_input_tokens_usd_per_mtok"] is None
     assert "0.00" not in run(*asked)[1]
+
+
+def test_chargeback_says_its_period_currency_total_and_rules(run: Run) -> None:
+    asked = ("chargeback", "--by", "api_key", "--since", "2026-11-02", "--until", "2026-11-05")
+    document = good(run(*asked, "--json"))
+    assert (document["starting_at"], document["ending_at"]) == (
+        "2026-11-02T00:00:00Z",
+        "2026-11-05T00:00:00Z",
+    )
+    assert document["currency"] == "USD"
+    assert document["rules"]
+    assert not any(";" in rule or rule == "as billed" for rule in document["rules"])
+    code, stdout, _ = run(*asked, "--csv")
+    assert code == 0
+    rows = list(csv.DictReader(stdout.splitlines()))
+    assert len(rows) == len(document["lines"])
+    for row in rows:
+        for name in ("starting_at", "ending_at", "currency", "billed_usd", "by"):
+            assert row[name] == document[name]
+
+
+def test_tags_of_workspaces_say_who_pays(run: Run) -> None:
+    span = ("--since", "2026-11-02", "--until", "2026-11-05")
+    for by in ("workspace", "api_key"):
+        result = run("chargeback", *span, "--by", by, "--map", "tags:team", "--json")
+        document = good(result)
+        teams = {line["team"] for line in document["lines"]}
+        assert len(teams) > 1
+        for line in document["lines"]:
+            behind = [Decimal(part["exact_usd"]) for part in line["behind"]]
+            assert sum(behind) == Decimal(line["exact_usd"])
+            assert behind == sorted(behind, reverse=True)
+        assert "unmapped: " in result[2]
+        assert "matches nothing" not in result[2]
+    for wrong, says in (("tags:nobody", "tags are team"), ("tags:", "name the tag")):
+        code, _, stderr = run("chargeback", *span, "--map", wrong)
+        assert code == 2
+        assert says in stderr
+    code, _, stderr = run("chargeback", *span, "--by", "model", "--map", "tags:team")
+    assert (code, "split by model" in stderr) == (2, True)

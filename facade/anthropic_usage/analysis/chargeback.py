@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import fnmatch
 import io
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import attrs
@@ -16,26 +17,38 @@ import attrs
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..moments import Moment
-from ..money import ZERO, add, times, total
-from ..rows import CostRow, UsageRow
-from .priced import priced_usage
-from .prices import KINDS, WEB_SEARCH, PriceTable
+from ..money import ZERO, add, negative, quantize, subtract, times, total
+from ..rows import CostRow
+from .days import read_bill
+from .joined import LINE, Joined, Share, join_keys, join_models
+from .prices import KINDS, PriceTable
 from .source import Source
 
-__all__ = ["BY", "Chargeback", "Line", "Owner", "OwnerMap", "chargeback", "split_cents"]
+__all__ = [
+    "BY",
+    "Behind",
+    "Chargeback",
+    "Line",
+    "Owner",
+    "OwnerMap",
+    "chargeback",
+    "owners_of_tags",
+    "split_cents",
+]
 
 BY = ("workspace", "api_key", "model")
 
 _CENT = Decimal("0.01")
-_CELL = ("model", "token_type", "service_tier", "context_window", "inference_geo", "cost_type")
 _NAMES = {
     "web_search": "web search",
     "code_execution": "code execution",
     "session_usage": "session usage",
 }
 DIRECT = "as billed"
+UNMAPPED = "unmapped"
 BY_PRICE = "each day's line split by the use priced at list"
 BY_TOKENS = "each day's line split by tokens"
+LOOSELY = "where no use agrees with all that a line names, over the day's use of its model"
 BY_SEARCHES = "each day's searches split by their number"
 
 
@@ -45,6 +58,15 @@ class Owner:
 
     team: str
     cost_center: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Behind:
+    """A workspace, key or model that an owner pays for."""
+
+    id: str | None
+    name: str
+    exact_usd: Decimal
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +85,13 @@ class Line:
     """Whether the bill itself says so; otherwise the amount was allocated."""
     rule: str
     """How it was allocated."""
+    behind: tuple[Behind, ...] = ()
+    """What an owner's line, or that of those without one, is made of, largest first."""
+
+    @property
+    def adjusted(self) -> bool:
+        """Whether it is a cent beside its own rounding, so that the parts add up to the bill."""
+        return self.amount_usd != quantize(self.exact_usd, 2)
 
 
 @attrs.frozen(kw_only=True)
@@ -70,18 +99,32 @@ class Chargeback:
     """A range's bill and its parts."""
 
     by: str
-    starting_at: Any
-    ending_at: Any
+    starting_at: dt.datetime
+    ending_at: dt.datetime
     exact_usd: Decimal
     billed_usd: Decimal
     """The bill in whole cents, rounded half to even."""
     lines: tuple[Line, ...]
     settled: bool
     """Whether every day of the range has its bill."""
+    unsettled: tuple[str, ...] = ()
+    """Which days have none yet, in sentences."""
     missing: tuple[str, ...] = ()
     """What names could not be looked up."""
     unused: tuple[str, ...] = ()
     """Patterns of the owners' map that match nothing in this bill."""
+    currency: str = "USD"
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """How the parts that the bill does not state were allocated, each rule once."""
+        rules = (rule for line in self.lines for rule in line.rule.split("; ") if rule != DIRECT)
+        return tuple(dict.fromkeys(rules))
+
+    @property
+    def unmapped(self) -> Line | None:
+        """The line of what no owner pays for."""
+        return next((line for line in self.lines if line.owner is None and line.behind), None)
 
 
 class OwnerMap:
@@ -139,6 +182,50 @@ class OwnerMap:
         return bool(self.entries)
 
 
+def owners_of_tags(source: Source, tags: str, by: str = "workspace") -> OwnerMap:
+    """Return a map made of the tags of workspaces: `team`, or `team,cost_center`.
+
+    The values of the first tag are the teams, those of the second the cost centers. An API key
+    falls to its workspace's team. Raises InvalidQuery for models, which no tag says anything of,
+    and for a tag that no workspace has, and what a lookup raises.
+    """
+    team, _, center = (part.strip() for part in tags.partition(","))
+    if not team:
+        raise InvalidQuery("name the tag that says who pays: tags:team")
+    if by not in BY[:2]:
+        raise InvalidQuery(f"tags are those of workspaces: they say nothing of a split by {by}")
+    seen: dict[str, None] = {}
+    owners: dict[str, Owner] = {}
+    for workspace in source.workspaces():
+        said = _tags(workspace)
+        seen |= dict.fromkeys(said)
+        if said.get(team):
+            owners[workspace.id] = Owner(team=said[team], cost_center=said.get(center) or None)
+    for tag in filter(None, (team, center)):
+        if tag not in seen:
+            known = f"tags are {', '.join(sorted(seen))}" if seen else "none has any tag"
+            raise InvalidQuery(f"no workspace has the tag {tag!r}: {known}")
+    if by == "api_key":
+        keys = ((key.id, _workspace_of(key)) for key in source.api_keys())
+        owners = {key: owners[space] for key, space in keys if space in owners}
+    return OwnerMap(owners)
+
+
+def _tags(workspace: Any) -> dict[str, str]:
+    tags = getattr(workspace, "tags", None)
+    entries = getattr(tags, "additional_properties", tags)
+    return dict(entries) if isinstance(entries, Mapping) else {}
+
+
+def _workspace_of(key: Any) -> str | None:
+    """Return a key's workspace, in the older or the newer form of the answer."""
+    space = getattr(key, "workspace_id", None)
+    scope = getattr(key, "scope", None)
+    if not isinstance(space, str) and isinstance(scope, Mapping):
+        space = scope.get("workspace_id") or scope.get("id")
+    return space if isinstance(space, str) else None
+
+
 def chargeback(
     source: Source,
     starting_at: Moment,
@@ -152,49 +239,49 @@ def chargeback(
     """Split the bill of a range by workspace, API key or model.
 
     The bill names workspaces and models, so these parts are direct. It does not name keys: each of
-    its lines is split among the keys that used that very kind of token on that day, in proportion
-    to what their use costs by the list. With `owners` the lines are those of the owners. Lines are
-    largest first; rounded amounts add up to the rounded bill, by largest remainders.
+    its lines is joined with the use of its day on all that it names, and what several keys used is
+    split in proportion to what their use costs by the list. With `owners` the lines are
+    those of the owners. Lines are largest first; rounded amounts add up to the rounded bill, by
+    largest remainders.
 
-    Raises InvalidQuery for another `by`, or if no day of the range has closed.
+    Raises InvalidQuery for another `by`, or if no day of the range has a bill yet.
     """
     if by not in BY:
         raise InvalidQuery(f"cannot split by {by!r}: choose {', '.join(BY)}")
     directory = directory or Directory()
-    bill = source.cost(starting_at, ending_at, group_by=("workspace_id", "description"))
-    if by == "api_key":
-        rows = bill.by("day", *_CELL)
-        parts = _by_key(source, rows, bill.query, prices or PriceTable.bundled())
-    elif by == "model":
-        rows = bill.by("model", "cost_type")
-        parts = [
-            _Part(row.model, row.model or _said(row.cost_type), row.amount_usd, DIRECT)
-            for row in rows
-        ]
-    else:
-        rows = bill.by("workspace_id")
-        parts = [_Part(row.workspace_id, None, row.amount_usd, DIRECT) for row in rows]
+    prices = prices or PriceTable.bundled()
+    bill = read_bill(source, starting_at, ending_at, by=LINE)
+    days = bill.days.require()
+    rows = bill.lines
     exact = total(row.amount_usd for row in rows)
+    span = days.billed.start, days.billed.end
+    if by == "api_key":
+        parts = _by_key(source, rows, span, prices)
+    elif by == "model":
+        parts = _by_model(source, rows, span, prices)
+    else:
+        parts = [_Part(row.workspace_id, None, row.amount_usd, DIRECT) for row in rows]
     name = {"workspace": directory.workspace, "api_key": directory.api_key}.get(by)
     parts = [
         part if part.name is not None else attrs.evolve(part, name=name(part.id) if name else "-")
         for part in parts
     ]
+    parts = list(_summed(parts))
     lines = _lines(parts, owners)
-    billed = exact.quantize(_CENT, ROUND_HALF_EVEN)
+    billed = quantize(exact, 2)
     cents = split_cents([line.exact_usd for line in lines], billed)
     lines = [
         attrs.evolve(line, amount_usd=amount) for line, amount in zip(lines, cents, strict=True)
     ]
-    settled_until = bill.settled_until or bill.query.ending_at
     return Chargeback(
         by=by,
-        starting_at=bill.query.starting_at,
-        ending_at=bill.query.ending_at,
+        starting_at=days.starting_at,
+        ending_at=days.ending_at,
         exact_usd=exact,
         billed_usd=billed,
         lines=tuple(lines),
-        settled=settled_until >= bill.query.ending_at,
+        settled=days.whole,
+        unsettled=tuple(days.sentences()),
         missing=directory.missing,
         unused=_unused(parts, owners),
     )
@@ -210,135 +297,131 @@ def _unused(parts: Iterable[_Part], owners: OwnerMap | None) -> tuple[str, ...]:
 def split_cents(exact: Iterable[Decimal], whole: Decimal) -> list[Decimal]:
     """Round amounts to cents that add up to `whole`, by largest remainders, the first of equals."""
     amounts = list(exact)
-    rounded = [amount.quantize(_CENT, ROUND_FLOOR) for amount in amounts]
-    missing = int(add(whole, -total(rounded)).scaleb(2))
-    remainders = [add(amount, -cents) for amount, cents in zip(amounts, rounded, strict=True)]
-    order = sorted(range(len(amounts)), key=lambda place: (-remainders[place], place))
+    rounded = [quantize(amount, 2, ROUND_FLOOR) for amount in amounts]
+    missing = int(times(subtract(whole, total(rounded)), 100))
+    remainders = [subtract(amount, cents) for amount, cents in zip(amounts, rounded, strict=True)]
+    order = sorted(range(len(amounts)), key=lambda place: (negative(remainders[place]), place))
     for place in order[: max(missing, 0)]:
         rounded[place] = add(rounded[place], _CENT)
     # The whole may have been rounded down below the floors' sum: never by more than a cent a part.
     for place in reversed(order[len(order) + min(missing, 0) :]):
-        rounded[place] = add(rounded[place], -_CENT)
+        rounded[place] = subtract(rounded[place], _CENT)
     return rounded
 
 
 @attrs.frozen
 class _Part:
-    """An amount before names and owners are settled."""
+    """An amount before owners are settled."""
 
     id: str | None
     name: str | None
     amount: Decimal
     rule: str
+    shown: str = ""
+    """The name, with the id where others bear it too."""
+
+
+def _summed(parts: Iterable[_Part]) -> Iterator[_Part]:
+    """Sum parts up by id, name and rule, and tell apart what goes by one name."""
+    sums: dict[tuple[str | None, str | None, str], Decimal] = defaultdict(lambda: ZERO)
+    ids: dict[str | None, set[str | None]] = defaultdict(set)
+    for part in parts:
+        key = (part.id, part.name, part.rule)
+        sums[key] = add(sums[key], part.amount)
+        ids[part.name].add(part.id)
+    for (id_, name, rule), amount in sums.items():
+        shared = len(ids[name]) > 1 and id_ is not None
+        yield _Part(id_, name, amount, rule, f"{name} ({id_})" if shared else str(name))
 
 
 def _lines(parts: Iterable[_Part], owners: OwnerMap | None) -> list[Line]:
     """Sum parts up to lines: one an owner if there are owners, else one an id."""
-    sums: dict[Any, Decimal] = {}
-    about: dict[Any, tuple[_Part, Owner | None]] = {}
-    rules: dict[Any, dict[str, None]] = defaultdict(dict)
+    groups: dict[Any, list[_Part]] = defaultdict(list)
     for part in parts:
         owner = owners.owner(part.id, part.name) if owners else None
-        key: Any = owner if owners else (part.id, part.name)
-        sums[key] = add(sums.get(key, ZERO), part.amount)
-        about.setdefault(key, (part, owner))
-        rules[key][part.rule] = None
+        groups[owner if owners else (part.id, part.name)].append(part)
     lines = []
-    for key, amount in sums.items():
-        part, owner = about[key]
-        named = (owner.team if owner else "unmapped") if owners else str(part.name)
+    for key, members in groups.items():
+        rules = sorted({part.rule for part in members})
+        behind: dict[tuple[str | None, str], Decimal] = defaultdict(lambda: ZERO)
+        for part in members:
+            at = (part.id, part.shown)
+            behind[at] = add(behind[at], part.amount)
         lines.append(
             Line(
-                id=None if owners else part.id,
-                name=named,
-                owner=owner,
-                exact_usd=amount,
+                id=None if owners else members[0].id,
+                name=(key.team if key else UNMAPPED) if owners else members[0].shown,
+                owner=key if owners else None,
+                exact_usd=total(part.amount for part in members),
                 amount_usd=ZERO,
-                direct=set(rules[key]) == {DIRECT},
-                rule="; ".join(sorted(rules[key])),
+                direct=rules == [DIRECT],
+                rule="; ".join(rules),
+                behind=_largest_first(behind) if owners else (),
             )
         )
-    return sorted(lines, key=lambda line: (-line.exact_usd, line.name))
+    return sorted(lines, key=lambda line: (negative(line.exact_usd), line.name))
 
 
-def _by_key(source: Source, rows: Iterable[CostRow], query: Any, prices: PriceTable) -> list[_Part]:
+def _largest_first(amounts: Mapping[tuple[str | None, str], Decimal]) -> tuple[Behind, ...]:
+    parts = [Behind(id=id_, name=name, exact_usd=amount) for (id_, name), amount in amounts.items()]
+    return tuple(sorted(parts, key=lambda part: (negative(part.exact_usd), part.name)))
+
+
+def _by_key(
+    source: Source, rows: Sequence[CostRow], span: tuple[Any, Any], prices: PriceTable
+) -> list[_Part]:
     """Split the bill's lines among keys."""
-    usage = priced_usage(source, query.starting_at, query.ending_at, by="api_key_id", prices=prices)
-    tokens: dict[Any, dict[str | None, int]] = defaultdict(lambda: defaultdict(int))
-    priced: dict[Any, dict[str | None, Decimal]] = defaultdict(lambda: defaultdict(lambda: ZERO))
-    searches: dict[Any, dict[str | None, int]] = defaultdict(lambda: defaultdict(int))
-    for row in usage:
-        searches[row.day][row.api_key_id] += row.web_search_requests
-        cost = prices.cost(row)
-        for kind in KINDS:
-            count = _count(row, kind)
-            if not count:
-                continue
-            tier, window, geo = row.service_tier, row.context_window, row.inference_geo
-            key = (row.day, row.model, kind, tier, window, geo)
-            tokens[key][row.api_key_id] += count
-            low, high = cost.by_kind.get(kind, (ZERO, ZERO))
-            priced[key][row.api_key_id] = add(
-                priced[key][row.api_key_id], times(add(low, high), Decimal("0.5"))
-            )
-    parts: list[_Part] = []
-    for line in rows:
-        cell: Any = (
-            line.day,
-            line.model,
-            line.token_type,
-            line.service_tier,
-            line.context_window,
-            line.inference_geo,
-        )
-        weights: Mapping[str | None, Decimal | int]
-        if line.cost_type == "web_search":
-            weights, rule = searches[line.day], BY_SEARCHES
-        elif all(priced[cell].values()):
-            weights, rule = priced[cell], BY_PRICE
-        else:
-            weights, rule = tokens[cell], BY_TOKENS
-        if sum(weights.values()):
-            shares = _shares(line.amount_usd, weights)
-            parts += [_Part(key_id, None, share, rule) for key_id, share in shares.items()]
-        else:
-            parts.append(
-                _Part(None, f"{_said(line.cost_type)} (no key known)", line.amount_usd, DIRECT)
-            )
+    joined = join_keys(source, rows, span, prices)
+    parts = [_Part(share.who, None, share.amount, _rule(share)) for share in joined.shares]
+    return parts + [
+        _Part(None, f"{_said(row)} (no key known)", row.amount_usd, DIRECT) for row in joined.rest
+    ]
+
+
+def _by_model(
+    source: Source, rows: Sequence[CostRow], span: tuple[Any, Any], prices: PriceTable
+) -> list[_Part]:
+    """Sum the bill up by model; tokens of no named model are those of the models used."""
+    names = {row.model for row in rows if row.model}
+    nameless = [row for row in rows if not row.model]
+    joined = Joined([], nameless)
+    if any(row.cost_type == "tokens" or row.token_type in KINDS for row in nameless):
+        joined = join_models(source, rows, span, prices)
+        names |= {share.who for share in joined.shares if share.who}
+    left = set(map(id, joined.rest))
+    parts = []
+    direct: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for row in rows:
+        if row.model:
+            name = prices.canonical(row.model, names)
+            parts.append(_Part(name, name, row.amount_usd, DIRECT))
+            if id(row) not in left:
+                direct[name] = add(direct[name], row.amount_usd)
+        elif id(row) in left:
+            parts.append(_Part(None, _said(row), row.amount_usd, DIRECT))
+    billed: dict[str | None, Decimal] = defaultdict(lambda: ZERO)
+    rules = {share.who: _rule(share) for share in joined.shares}
+    for share in joined.shares:
+        billed[share.who] = add(billed[share.who], share.amount)
+    for who, amount in billed.items():
+        # The join gave a model its own lines too; what exceeds them is of lines that name none.
+        if beside := subtract(amount, direct[str(who)]):
+            parts.append(_Part(who, who or "no model", beside, rules[who]))
     return parts
 
 
-def _shares(
-    amount: Decimal, weights: Mapping[str | None, Decimal | int]
-) -> dict[str | None, Decimal]:
-    """Split an amount by weights; the shares add up to it exactly, the largest takes the rest."""
-    fine = Decimal(1).scaleb(-20)
-    with localcontext(prec=100):
-        whole = sum(map(Decimal, weights.values()))
-        shares = {
-            who: (amount * Decimal(weight) / whole).quantize(fine)
-            for who, weight in weights.items()
-            if weight
-        }
-    largest = max(shares, key=lambda who: (shares[who], str(who)))
-    shares[largest] = add(shares[largest], add(amount, -total(shares.values())))
-    return shares
+def _rule(share: Share) -> str:
+    if share.kind == "web_search":
+        return BY_SEARCHES
+    rule = BY_PRICE if share.by_price else BY_TOKENS
+    return f"{rule}, {LOOSELY}" if share.loose else rule
 
 
-def _count(row: UsageRow, kind: str) -> int:
-    counts: dict[str, Callable[[UsageRow], int]] = {
-        KINDS[0]: lambda row: row.uncached_input_tokens,
-        KINDS[1]: lambda row: row.cache_creation_5m_input_tokens,
-        KINDS[2]: lambda row: row.cache_creation_1h_input_tokens,
-        KINDS[3]: lambda row: row.cache_read_input_tokens,
-        KINDS[4]: lambda row: row.output_tokens,
-        WEB_SEARCH: lambda row: row.web_search_requests,
-    }
-    return counts[kind](row)
-
-
-def _said(cost_type: str | None) -> str:
-    return _NAMES.get(cost_type or "", cost_type or "other")
+def _said(row: CostRow) -> str:
+    """Say what a line is for; one without a type is what its description says."""
+    if row.cost_type is None:
+        return row.description or "other"
+    return _NAMES.get(row.cost_type, row.cost_type)
 
 
 def _owner(pattern: Any, terms: Any) -> Owner:

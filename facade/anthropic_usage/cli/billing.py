@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from ..analysis.chargeback import BY, Chargeback, OwnerMap, chargeback
+from ..analysis.chargeback import (
+    BY,
+    Chargeback,
+    Line,
+    OwnerMap,
+    chargeback,
+    owners_of_tags,
+)
 from ..analysis.prices import KINDS, Price
 from ..analysis.reconcile import Cell, Reconciliation, reconcile
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import count, dollars
 from ..moments import parse_moment, rfc3339, utc_now
-from ..money import plain
+from ..money import divide, plain, quantize, times
 from .answers import (
     Column,
     Output,
@@ -39,6 +47,9 @@ __all__ = ["chargeback_command", "prices_command", "read_owners", "reconcile_com
 AGENT_MAP = "ANTHROPIC_AGENT_MAP_JSON"
 _SHORT_KINDS = ("input", "5m write", "1h write", "cache read", "output")
 _CENT = Decimal("0.01")
+_TAGS = "tags:"
+_NAMED = 5
+"""How many of those that nobody pays for are named."""
 
 
 @click.command(
@@ -295,6 +306,7 @@ Examples:
 A map says who pays, by id or name; * and ? stand for anything:
   teams.yml    "support-*": {team: Support, cost_center: 4711}
   teams.csv    pattern,team,cost_center
+  tags:team    the workspaces' own tags
 ANTHROPIC_AGENT_MAP_JSON='{"apikey_01...": "opus-main"}' is a map too.""",
 )
 @click.option(
@@ -308,8 +320,9 @@ ANTHROPIC_AGENT_MAP_JSON='{"apikey_01...": "opus-main"}' is a map too.""",
 @click.option(
     "--map",
     "map_file",
-    type=click.Path(dir_okay=False),
-    help="YAML, JSON or CSV: patterns of ids or names, and the teams that pay.",
+    metavar="FILE|tags:TAG",
+    help="YAML, JSON or CSV: patterns of ids or names, and the teams that pay; or a tag of the "
+    "workspaces that says who pays: tags:team, tags:team,cost_center.",
 )
 @pricing_option
 @ids_option
@@ -327,9 +340,12 @@ def chargeback_command(
 ) -> None:
     """Split the bill so that the parts add up to it, to the cent."""
     table = price_table(pricing_json)
-    owners = read_owners(map_file)
+    tags = map_file.removeprefix(_TAGS) if map_file and map_file.startswith(_TAGS) else None
+    owners = read_owners(None if tags is not None else map_file)
     kinds = {"workspace": ["workspaces"], "api_key": ["api_keys"], "model": []}[by]
     with connection.source() as source:
+        tagged = OwnerMap() if tags is None else owners_of_tags(source, tags, by)
+        owners = tagged.plus(owners)
         directory = names_of(source, ids, *kinds)
         result = chargeback(
             source,
@@ -353,24 +369,54 @@ def chargeback_command(
         }
         for line in result.lines
     ]
-    document = {
+    whole = {
         "by": result.by,
         "starting_at": result.starting_at,
         "ending_at": result.ending_at,
+        "currency": result.currency,
         "billed_usd": f"{result.billed_usd:.2f}",
+    }
+    document = {
+        **whole,
         "exact_usd": result.exact_usd,
         "settled": result.settled,
-        "lines": rows,
+        "rules": list(result.rules),
+        "lines": [
+            {**row, "rounded_for_the_sum": line.adjusted, "behind": _behind(line)}
+            for row, line in zip(rows, result.lines, strict=True)
+        ],
     }
+    names = ("name", "id", "team", "cost_center", "amount_usd", "exact_usd", "kind", "rule")
     answer(
         output,
         document,
         lambda out: _print_chargeback(result, bool(owners), out),
-        rows,
-        ("name", "id", "team", "cost_center", "amount_usd", "exact_usd", "kind", "rule"),
+        [{**row, **whole} for row in rows],
+        (*names, *whole),
     )
-    for pattern in result.unused:
+    # A tagged workspace that was not used is no mistake, as a pattern may be.
+    unused = [pattern for pattern in result.unused if pattern not in tagged.entries]
+    _note_chargeback(result, unused)
+
+
+def _behind(line: Line) -> list[dict[str, Any]]:
+    return [{"id": part.id, "name": part.name, "exact_usd": part.exact_usd} for part in line.behind]
+
+
+def _note_chargeback(result: Chargeback, unused: Iterable[str]) -> None:
+    """Say what the parts do not say by themselves."""
+    if result.unmapped is not None:
+        most = result.unmapped.behind[:_NAMED]
+        named = ", ".join(f"{part.name} {dollars(quantize(part.exact_usd, 2))}" for part in most)
+        more = len(result.unmapped.behind) - len(most)
+        note(f"unmapped: {named}{f', and {more} more' if more else ''}")
+    for pattern in unused:
         note(f"the map's {pattern!r} matches nothing in this bill")
+    if beside := sum(line.adjusted for line in result.lines):
+        parts = "1 amount is" if beside == 1 else f"{beside} amounts are"
+        note(f"{parts} a cent beside its own rounding, so that the parts add up to the bill")
+    for sentence in result.unsettled:
+        note(sentence)
     if not result.settled:
         note("the range has days without a bill yet: the parts can still grow")
 
@@ -391,12 +437,17 @@ def _print_chargeback(result: Chargeback, owned: bool, out: IO[str]) -> None:
         ),
         Column(
             "share",
-            [f"{100 * line.exact_usd / whole:.1f}%" if whole else "-" for line in lines],
+            [_share(line.exact_usd, whole) for line in lines],
             right=True,
         ),
         Column("how", [f"{_kind(line.direct)}: {line.rule}" for line in lines]),
     ]
     print_columns(columns, out, f"{_span(result)}, {count(len(lines))} parts")
+
+
+def _share(part: Decimal, whole: Decimal) -> str:
+    """Write a part's share of the whole in percent, where that says anything."""
+    return f"{quantize(divide(times(part, 100), whole), 1):.1f}%" if whole > 0 else "-"
 
 
 def _kind(direct: bool) -> str:
