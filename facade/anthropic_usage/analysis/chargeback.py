@@ -16,7 +16,7 @@ import attrs
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..moments import Moment
-from ..money import ZERO, add, times, total
+from ..money import ZERO, add, negative, quantize, subtract, times, total
 from ..rows import CostRow, UsageRow
 from .priced import priced_usage
 from .prices import KINDS, WEB_SEARCH, PriceTable
@@ -210,15 +210,15 @@ def _unused(parts: Iterable[_Part], owners: OwnerMap | None) -> tuple[str, ...]:
 def split_cents(exact: Iterable[Decimal], whole: Decimal) -> list[Decimal]:
     """Round amounts to cents that add up to `whole`, by largest remainders, the first of equals."""
     amounts = list(exact)
-    rounded = [amount.quantize(_CENT, ROUND_FLOOR) for amount in amounts]
-    missing = int(add(whole, -total(rounded)).scaleb(2))
-    remainders = [add(amount, -cents) for amount, cents in zip(amounts, rounded, strict=True)]
-    order = sorted(range(len(amounts)), key=lambda place: (-remainders[place], place))
+    rounded = [quantize(amount, 2, ROUND_FLOOR) for amount in amounts]
+    missing = int(times(subtract(whole, total(rounded)), 100))
+    remainders = [subtract(amount, cents) for amount, cents in zip(amounts, rounded, strict=True)]
+    order = sorted(range(len(amounts)), key=lambda place: (negative(remainders[place]), place))
     for place in order[: max(missing, 0)]:
         rounded[place] = add(rounded[place], _CENT)
     # The whole may have been rounded down below the floors' sum: never by more than a cent a part.
     for place in reversed(order[len(order) + min(missing, 0) :]):
-        rounded[place] = add(rounded[place], -_CENT)
+        rounded[place] = subtract(rounded[place], _CENT)
     return rounded
 
 
