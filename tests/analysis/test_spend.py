@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal, Inexact, localcontext
 
 import attrs
@@ -10,13 +11,15 @@ import pytest
 from anthropic_usage import PermissionDenied, UsageClient
 from anthropic_usage.analysis.chargeback import chargeback
 from anthropic_usage.analysis.spend import Spend, spend
+from anthropic_usage.cli.main import cli as main
 from anthropic_usage.directory import Directory
 from anthropic_usage.pages import html, markdown
 from anthropic_usage.pages.charts import charts
 from anthropic_usage.simulator import Server, Simulator
 from anthropic_usage.sinks.plain import plain_value
+from click.testing import CliRunner
 from played import Organisation, billed, record, used
-from support import DAY
+from support import DAY, KEY
 
 
 def day(number: int, month: int = 11) -> dt.datetime:
@@ -114,6 +117,22 @@ def test_what_is_refused_or_broken_costs_its_own_part(part: str, status: int) ->
     assert "ANTHROPIC_BASE_URL" not in said
     if part == "fast":
         assert broken.keys[0].low != broken.keys[0].high
+
+
+def test_a_report_without_its_bill_is_answered_and_fails() -> None:
+    for refused, code in (("cost", 1), ("claude_code", 0)):
+        with organisation(refused={refused: refusal(404)}).served() as url:
+            ran = CliRunner().invoke(
+                main,
+                ["report", "--since", "2026-11-01", "--until", "2026-12-01", "--json"],
+                env={"ANTHROPIC_ADMIN_API_KEY": KEY, "ANTHROPIC_BASE_URL": url},
+            )
+        answered = json.loads(ran.stdout)
+        assert ran.exit_code == code, ran.output
+        assert answered["tokens"]["output_tokens"][0] >= 24000
+        assert (answered["billed"] is None) == (refused == "cost")
+        assert any("404" in note for note in answered["notes"])
+        assert "ANTHROPIC_BASE_URL" not in ran.output
 
 
 def test_without_bill_and_usage_there_is_no_answer() -> None:

@@ -117,8 +117,6 @@ def report_command(
         folder.mkdir(parents=True, exist_ok=True)
         for chart in charts(result):
             _write(folder / f"{chart.name}.png", chart.png())
-    if (html_file or png_folder) and output.format == "table" and output.path is None:
-        return
 
     def show(out: IO[str]) -> None:
         if output.format == "md":
@@ -128,7 +126,11 @@ def report_command(
         else:
             _print(result, title, out)
 
-    answer(output, result, show)
+    if not (html_file or png_folder) or output.format != "table" or output.path is not None:
+        answer(output, result, show)
+    if result.billed is None:
+        # What could be read was answered, but the bill is what a report is asked for.
+        click.get_current_context().exit(1)
 
 
 def _write(path: Path, content: bytes) -> None:
