@@ -80,7 +80,7 @@ def test_a_range_of_which_nothing_closed_has_no_billed_day(
     days = read_bill(client, "2026-11-20", "2026-11-25").days
     assert not len(days.billed)
     assert days.before == Span(utc(2026, 11, 20), utc(2026, 11, 20))
-    assert "No day from 2026-11-20 on has a bill yet" in days.sentences()[0]
+    assert "No day of this range has a bill yet" in days.sentences()[0]
     with pytest.raises(InvalidQuery, match=r"no day from 2026-11-20 .* closes at 2026-11-21T00"):
         days.require()
 

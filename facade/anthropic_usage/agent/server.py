@@ -9,12 +9,13 @@ import hmac
 import json
 import typing
 from collections.abc import Awaitable, Callable, Iterator
+from decimal import Decimal
 from importlib import resources
 from typing import Annotated, Any, TypedDict, TypeVar
 
 from ..analysis.prices import PriceTable
 from ..analysis.reconcile import reconcile
-from ..analysis.spend import spend
+from ..analysis.spend import Caching, spend
 from ..client import AsyncUsageClient, UsageClient
 from ..directory import Directory
 from ..errors import AnthropicUsageError, InvalidQuery
@@ -60,8 +61,8 @@ class SpendSummary(TypedDict):
     starting_at: str
     ending_at: str
     billed_until: str
-    billed_usd: str
-    before_usd: str
+    billed_usd: str | None
+    before_usd: str | None
     change: float | None
     by_model: list[dict[str, Any]]
     by_workspace: list[dict[str, Any]]
@@ -69,8 +70,8 @@ class SpendSummary(TypedDict):
     top_api_keys_estimated: list[dict[str, Any]]
     tokens: dict[str, int]
     cache_efficiency: float | None
-    saved_by_caching_usd: list[str]
-    claude_code: dict[str, Any]
+    saved_by_caching_usd: list[str] | None
+    claude_code: dict[str, Any] | None
     notes: list[str]
 
 
@@ -337,8 +338,8 @@ class _Tools:
                 "starting_at": plain_value(result.starting_at),
                 "ending_at": plain_value(result.ending_at),
                 "billed_until": plain_value(result.billed_until),
-                "billed_usd": plain(result.billed),
-                "before_usd": plain(result.before),
+                "billed_usd": _exact(result.billed),
+                "before_usd": _exact(result.before),
                 "change": result.change,
                 "by_model": [_slice(part) for part in result.by_model[:_MOST]],
                 "by_workspace": [_slice(part) for part in result.by_workspace[:_MOST]],
@@ -347,16 +348,16 @@ class _Tools:
                     {
                         "id": key.id,
                         "name_untrusted": harmless(key.name),
-                        "low_usd": plain(key.low),
-                        "high_usd": plain(key.high),
+                        "low_usd": _exact(key.low),
+                        "high_usd": _exact(key.high),
                         "tokens": key.tokens,
                     }
                     for key in result.keys[:10]
                 ],
                 "tokens": {name: now for name, (now, _) in result.tokens.items()},
-                "cache_efficiency": caching.efficiency,
-                "saved_by_caching_usd": [plain(caching.saved_low), plain(caching.saved_high)],
-                "claude_code": plain_value(coding),
+                "cache_efficiency": None if caching is None else caching.efficiency,
+                "saved_by_caching_usd": _saved(caching),
+                "claude_code": None if coding is None else plain_value(coding),
                 "notes": [
                     *result.notes,
                     *(harmless(text, 200) for text in directory.missing),
@@ -465,12 +466,22 @@ def _progress(context: Any) -> Progress | None:
     return tell
 
 
+def _exact(amount: Decimal | None) -> str | None:
+    return None if amount is None else plain(amount)
+
+
+def _saved(caching: Caching | None) -> list[str] | None:
+    if caching is None or caching.saved_low is None or caching.saved_high is None:
+        return None
+    return [plain(caching.saved_low), plain(caching.saved_high)]
+
+
 def _slice(part: Any) -> dict[str, Any]:
     return {
         "id": None if part.id is None else harmless(part.id),
         "name_untrusted": harmless(part.name),
         "billed_usd": plain(part.billed),
-        "before_usd": plain(part.before),
+        "before_usd": _exact(part.before),
     }
 
 

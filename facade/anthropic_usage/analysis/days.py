@@ -117,8 +117,8 @@ class Days:
             return []
         if not len(self.billed):
             said = [
-                f"No day from {self.starting_at:%Y-%m-%d} on has a bill yet: the bill holds "
-                "completed UTC days only."
+                "No day of this range has a bill yet: the cost report holds completed UTC days "
+                "only."
             ]
         else:
             said = [
@@ -196,14 +196,15 @@ def read_bill(
 
 
 def uneven(
-    starting_at: Moment, ending_at: Moment, settled_until: dt.datetime | None = None
+    starting_at: Moment, ending_at: Moment | None, settled_until: dt.datetime | None = None
 ) -> str | None:
     """Say which days a bill has in whole that a range touches in part; None if there are none.
 
-    A last day that has not settled is no such day: of that there is no bill.
+    A last day that has not settled is no such day: of that there is no bill. Nor is there one if
+    the range has no end but the present.
     """
     start = parse_moment(starting_at, "starting_at")
-    end = parse_moment(ending_at, "ending_at")
+    end = floor(start, DAY) if ending_at is None else parse_moment(ending_at, "ending_at")
     parts = []
     if (first := floor(start, DAY)) != start:
         parts.append((first, f"it begins at {rfc3339(start)}"))

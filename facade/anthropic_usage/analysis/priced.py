@@ -7,16 +7,23 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ..errors import ApiError
 from ..moments import Moment
 from ..rows import UsageRow
 from .prices import PriceTable
-from .source import UsageSource
+from .source import UsageSource, optional, reason
 
-__all__ = ["PRICED_BY", "priced_usage"]
+__all__ = ["PRICED_BY", "PricedUsage", "priced_usage", "read_priced_usage"]
 
 PRICED_BY = ("model", "service_tier", "context_window", "inference_geo")
 """The dimensions that decide a price; a fifth is free to say whose use it was."""
+
+
+class PricedUsage(list[UsageRow]):
+    """Rows of use, and what could not be read of them."""
+
+    missing: tuple[str, ...] = ()
+    """Sentences on what could not be read."""
+
 
 _measures = operator.attrgetter(*UsageRow.MEASURES)
 
@@ -29,32 +36,46 @@ def priced_usage(
     by: str | None = None,
     prices: PriceTable | None = None,
 ) -> list[UsageRow]:
+    """Return the rows of `read_priced_usage`."""
+    return read_priced_usage(source, starting_at, ending_at, by=by, prices=prices)
+
+
+def read_priced_usage(
+    source: UsageSource,
+    starting_at: Moment,
+    ending_at: Moment | None = None,
+    *,
+    by: str | None = None,
+    prices: PriceTable | None = None,
+) -> PricedUsage:
     """Return use by day, by `by` and by all that decides its price, in time order.
 
     The API takes five dimensions, so the sixth, speed, comes from a second report of fast use
-    alone, asked only if a model's price depends on it. Should that be refused, `speed` stays None
-    and the cost of such a row is an interval.
+    alone, asked only if a model's price depends on it. Should that fail, `speed` stays None, the
+    cost of such a row is an interval, and `missing` says why.
     """
     prices = prices or PriceTable.bundled()
     dimensions = (*(() if by is None else (by,)), *PRICED_BY)
     report = source.usage(starting_at, ending_at, group_by=dimensions)
-    rows = report.by("day", *dimensions)
+    rows = PricedUsage(report.by("day", *dimensions))
     if not any(prices.may_be_fast(row.model, row.day) for row in rows):
         return rows
-    try:
-        fast_only = source.usage(
+    fast_only, error = optional(
+        lambda: source.usage(
             report.query.starting_at,
             report.query.ending_at,
             group_by=dimensions,
             speeds="fast",
-        ).by("day", *dimensions)
-    except ApiError as error:
-        if error.status not in (400, 403, 404):
-            raise
+        ).by("day", *dimensions),
+        None,
+    )
+    if fast_only is None:
+        if error is not None:
+            rows.missing = (f"Which use was of the fast mode could not be read: {reason(error)}",)
         return rows
     key_of = operator.attrgetter("starting_at", *dimensions)
     fast = {key_of(row): row for row in fast_only}
-    return [part for row in rows for part in _split(row, fast.get(key_of(row)))]
+    return PricedUsage(part for row in rows for part in _split(row, fast.get(key_of(row))))
 
 
 def _split(row: UsageRow, fast: UsageRow | None) -> Iterable[UsageRow]:

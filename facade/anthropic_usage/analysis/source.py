@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from anthropic_admin_client.models.api_key import ApiKey
 from anthropic_admin_client.models.organization import Organization
 from anthropic_admin_client.models.user import User
 from anthropic_admin_client.models.workspace import Workspace
 
+from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..moments import Moment
 from ..query import Many
 from ..report import Report
 from ..rows import ClaudeCodeRow, CostRow, UsageRow
 
-__all__ = ["Source", "UsageSource"]
+__all__ = ["Source", "UsageSource", "optional", "reason"]
+
+T = TypeVar("T")
+
+
+def optional(read: Callable[[], T], otherwise: T) -> tuple[T, AnthropicUsageError | None]:
+    """Return what can be read, or `otherwise` and the error that kept it from being read.
+
+    For a part of an answer that the rest can do without: it was refused, kept failing, or cannot be
+    proven whole. A key that is not known and a wrong question are errors of all of it, and raised.
+    """
+    try:
+        return read(), None
+    except (AuthenticationError, InvalidQuery):
+        raise
+    except AnthropicUsageError as error:
+        return otherwise, error
+
+
+def reason(error: AnthropicUsageError) -> str:
+    """Say why a part could not be read, without advice on how the whole client is set up."""
+    if not isinstance(error, ApiError):
+        return str(error)
+    facts = " ".join(str(fact) for fact in (error.status, error.type) if fact is not None)
+    said = f"{facts}: {error.message}" if facts else error.message
+    return f"{said} (request {error.request_id})" if error.request_id else said
 
 
 class UsageSource(Protocol):

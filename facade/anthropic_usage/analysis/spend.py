@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import attrs
 
 from ..directory import Directory
-from ..errors import PermissionDenied
-from ..moments import DAY, Moment, floor, utc_now
-from ..money import ZERO, add, total
+from ..errors import AnthropicUsageError, PermissionDenied
+from ..moments import Moment, utc_now
+from ..money import ZERO, add, divide, quantize, subtract, total
 from ..query import CostQuery
 from ..rows import ClaudeCodeRow, CostRow, UsageRow
-from .priced import priced_usage
-from .prices import PriceTable, add_costs
-from .source import Source
+from .chargeback import split_cents
+from .charges import charge_kind, charge_name, kind_name
+from .days import Bill, Days, Span, read_bill, uneven
+from .priced import PricedUsage, read_priced_usage
+from .prices import WEB_SEARCH, PriceTable, add_costs
+from .source import Source, optional, reason
 
 __all__ = ["Caching", "Coding", "DaySpend", "KeySpend", "Slice", "Spend", "spend"]
 
 _BILLED_TIERS = ("standard", "batch")
-_KINDS = {
-    "web_search": "Web search",
-    "code_execution": "Code execution",
-    "session_usage": "Session usage",
-}
+_UNBILLED_TIERS = ("priority",)
+"""Tiers of which the documentation says that the cost report leaves them out."""
+_LINE = ("workspace_id", "model", "cost_type", "token_type", "description")
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +37,10 @@ class Slice:
     id: str | None
     name: str
     billed: Decimal
-    before: Decimal
+    amount_usd: Decimal
+    """The same in whole cents, which add up to the bill as `chargeback` splits it."""
+    before: Decimal | None
+    """None if nothing is compared."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,9 +58,12 @@ class KeySpend:
 
     id: str | None
     name: str
-    low: Decimal
-    high: Decimal
+    low: Decimal | None
+    high: Decimal | None
+    """None if no token of the key has a price."""
     tokens: int
+    unpriced_tokens: int
+    """Tokens without a list price, which the amounts leave out."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,14 +76,17 @@ class Caching:
     efficiency: float | None
     """Cache reads as a share of all input; None where there was no input."""
     before: float | None
-    """The same in the span before."""
-    saved_low: Decimal
-    saved_high: Decimal
+    """The same in the span before; None too if nothing is compared."""
+    saved_low: Decimal | None
+    saved_high: Decimal | None
+    """None if no model that was used has a price."""
+    unpriced_tokens: int
+    """Tokens without a list price, which the amounts leave out."""
 
 
 @attrs.frozen(kw_only=True)
 class Coding:
-    """What Claude Code did; its estimated cost overlaps the bill."""
+    """What Claude Code did. Only the estimated cost of API customers overlaps the bill."""
 
     people: int
     sessions: int
@@ -87,40 +97,69 @@ class Coding:
     accepted: int
     rejected: int
     estimated_cost: Decimal
+    """Of everybody."""
+    estimated_api: Decimal
+    """Of those on the API, people and keys: a part of the bill."""
+    estimated_subscription: Decimal
+    """Of those on a subscription: no part of the bill."""
+    people_on_api: int
     cost_per_person: Decimal | None
+    """The estimated cost of the people on the API, for each of them."""
 
 
 @attrs.frozen(kw_only=True)
 class Spend:
-    """A range's spend, all amounts in US dollars, exact."""
+    """A range's spend, all amounts in US dollars, exact, all parts over the same days."""
 
     starting_at: dt.datetime
     ending_at: dt.datetime
     billed_until: dt.datetime
-    """The end of the last day that has a bill."""
-    compared_from: dt.datetime
-    """Where the span before begins: as many days before `starting_at` as have a bill since."""
+    """The end of the last day that has its bill."""
+    counted_until: dt.datetime
+    """The end of the last day whose use is counted: `billed_until`, unless no day has a bill."""
+    late: tuple[dt.date, ...]
+    """Days whose bill is empty and can still come."""
+    compared_from: dt.datetime | None
+    """Where the span before begins: as many days before `starting_at` as have a bill since; None
+    if nothing is compared."""
     organization: str | None
-    billed: Decimal
-    before: Decimal
+    billed: Decimal | None
+    """None if the bill could not be read."""
+    before: Decimal | None
+    """None if nothing is compared."""
     by_day: tuple[DaySpend, ...]
+    """Every billed day."""
     by_model: tuple[Slice, ...]
     by_workspace: tuple[Slice, ...]
     by_kind: tuple[Slice, ...]
-    tokens: Mapping[str, tuple[int, int]]
+    tokens: Mapping[str, tuple[int, int | None]]
     """Tokens, and web searches, by kind: now and in the span before."""
-    caching: Caching
+    caching: Caching | None
+    """None, as `tokens` and `keys` are empty, if the usage could not be read."""
     keys: tuple[KeySpend, ...]
-    coding: Coding
+    coding: Coding | None
+    """None if what Claude Code did could not be read."""
     unbilled: Mapping[str, int]
-    """Tokens of service tiers that the cost report never bills, by tier."""
+    """Tokens of service tiers other than standard and batch, by tier."""
     notes: tuple[str, ...]
     """What the figures do not say by themselves."""
 
     @property
     def change(self) -> float | None:
-        """The change against the span before, as a share of it; None if that was nothing."""
-        return float((self.billed - self.before) / self.before) if self.before else None
+        """The change against the span before, as a share of it; None if there is no such share."""
+        if self.billed is None or self.before is None or self.before <= 0 or self.billed < 0:
+            return None
+        return float(divide(subtract(self.billed, self.before), self.before))
+
+    @property
+    def billed_days(self) -> int:
+        """How many days have their bill."""
+        return len(Span(self.starting_at, self.billed_until))
+
+    @property
+    def whole(self) -> bool:
+        """Whether every day of the range has its bill."""
+        return self.billed_until >= self.ending_at
 
 
 def spend(
@@ -135,128 +174,163 @@ def spend(
 ) -> Spend:
     """Return the spend of a range of whole UTC days and, to compare, of as many days before it.
 
-    Reads usage and cost of both spans and Claude Code of the range itself. A range without a closed
-    day is answered with usage alone, and says so.
+    Everything is of the billed days of the range; one without any is answered with its usage alone,
+    and says so. A report that is refused or broken costs its own part, and `notes` say why: of the
+    bill, of the usage, of Claude Code. Raises the error if neither bill nor usage can be read, and
+    IncompleteReport if a lake lacks the span before.
     """
     prices = prices or PriceTable.bundled()
     directory = directory or Directory()
     asked = CostQuery.create(starting_at, ending_at or utc_now())
     start, end = asked.starting_at, asked.ending_at
-    earlier = start - (end - start) if compare else start
+    missing: list[str] = []
 
-    bill = source.cost(earlier, end, group_by=("workspace_id", "description"))
-    lines = bill.by("day", "workspace_id", "model", "cost_type")
-    settled = bill.settled_until or end
-    billed_until = max(start, min(end, floor(settled, DAY)))
-    compared_from = start - (billed_until - start) if compare else start
-    now = [line for line in lines if start <= line.starting_at < billed_until]
-    before = [line for line in lines if compared_from <= line.starting_at < start]
+    bill, no_bill = optional(lambda: read_bill(source, start, end, by=_LINE), _no_bill(start, end))
+    days = bill.days
+    compare = compare and no_bill is None
+    earlier: Sequence[CostRow] = ()
+    if compare and len(days.billed):
+        span = days.before
+        earlier = read_bill(source, span.start, span.end, by=_LINE).lines
+    if no_bill is not None:
+        missing.append(f"The bill could not be read: {reason(no_bill)}")
+    counted = days.billed if len(days.billed) else Span(start, end)
+    first = days.before.start if compare else start
+    usage, no_usage = optional(
+        lambda: read_priced_usage(source, first, counted.end, by="api_key_id", prices=prices), None
+    )
+    if usage is None and no_usage is not None:
+        if no_bill is not None:
+            raise no_bill
+        missing.append(f"The usage could not be read: {reason(no_usage)}")
+    rows = usage or PricedUsage()
+    missing += rows.missing
+    used = [row for row in rows if row.starting_at in counted]
+    used_before = [row for row in rows if row.starting_at in days.before] if compare else None
+    dimensions = ("actor", "actor_type", "customer_type")
+    coding, no_coding = optional(
+        lambda: source.claude_code(start, counted.end).by(*dimensions), None
+    )
+    if isinstance(no_coding, PermissionDenied):
+        missing.append(
+            f"No figures of Claude Code, which this key may not read: {reason(no_coding)}"
+        )
+    elif no_coding is not None:
+        missing.append(f"No figures of Claude Code, which could not be read: {reason(no_coding)}")
 
-    usage = priced_usage(source, earlier, end, by="api_key_id", prices=prices)
-    used = [row for row in usage if row.starting_at >= start]
-    used_before = [row for row in usage if row.starting_at < start]
-    missing = []
-    try:
-        coding = source.claude_code(start, end).by("actor", "actor_type")
-    except PermissionDenied as error:
-        coding = []
-        missing.append(f"No figures of Claude Code, which this key may not read: {error}")
+    now, before = bill.lines, earlier if compare else None
     unbilled = _unbilled(used)
     return Spend(
         starting_at=start,
         ending_at=end,
-        billed_until=billed_until,
-        compared_from=compared_from,
+        billed_until=days.billed_until,
+        counted_until=counted.end,
+        late=days.late,
+        compared_from=days.before.start if compare else None,
         organization=organization,
-        billed=_sum(now),
-        before=_sum(before),
-        by_day=_by_day(now),
-        by_model=_slices(now, before, _model_of, _model_of),
+        billed=_sum(now) if no_bill is None else None,
+        before=None if before is None else _sum(before),
+        by_day=_by_day(days.billed, now),
+        by_model=_slices(now, before, charge_name, charge_name),
         by_workspace=_slices(
             now,
             before,
             lambda line: line.workspace_id,
             lambda line: directory.workspace(line.workspace_id),
         ),
-        by_kind=_slices(now, before, lambda line: line.cost_type, _kind_of),
-        tokens=_tokens(used, used_before),
-        caching=_caching(used, used_before, prices),
+        by_kind=_slices(now, before, lambda line: charge_kind(line) or kind_name(line), kind_name),
+        tokens={} if usage is None else _tokens(used, used_before),
+        caching=None if usage is None else _caching(used, used_before, prices),
         keys=_keys(used, directory, prices),
-        coding=_coding(coding),
+        coding=None if coding is None else _coding(coding),
         unbilled=unbilled,
-        notes=(*missing, *_notes(start, end, billed_until, unbilled, used, prices)),
+        notes=(
+            *missing,
+            *_notes(starting_at, ending_at, days, no_bill, counted, unbilled, used, prices),
+        ),
     )
+
+
+def _no_bill(start: dt.datetime, end: dt.datetime) -> Bill:
+    """Return the bill of which nothing is known."""
+    days = Days(starting_at=start, ending_at=end, settled_until=start, billed_until=start)
+    return Bill(days=days, lines=())
 
 
 def _sum(lines: Iterable[CostRow]) -> Decimal:
     return total(line.amount_usd for line in lines)
 
 
-def _model_of(line: CostRow) -> str:
-    return line.model or _kind_of(line)
-
-
-def _kind_of(line: CostRow) -> str:
-    if line.cost_type in (None, "tokens"):
-        return "Tokens"
-    return _KINDS.get(line.cost_type or "", line.cost_type or "")
-
-
-def _by_day(lines: Iterable[CostRow]) -> tuple[DaySpend, ...]:
-    days: dict[dt.date, dict[str, Decimal]] = defaultdict(dict)
+def _by_day(span: Span, lines: Iterable[CostRow]) -> tuple[DaySpend, ...]:
+    days: dict[dt.date, dict[str, Decimal]] = {day: {} for day in span.dates}
     for line in lines:
         parts = days[line.day]
-        parts[_model_of(line)] = add(parts.get(_model_of(line), ZERO), line.amount_usd)
+        name = charge_name(line)
+        parts[name] = add(parts.get(name, ZERO), line.amount_usd)
     return tuple(
         DaySpend(day=day, billed=total(parts.values()), by_model=parts)
-        for day, parts in sorted(days.items())
+        for day, parts in days.items()
     )
 
 
 def _slices(
     now: Iterable[CostRow],
-    before: Iterable[CostRow],
+    before: Iterable[CostRow] | None,
     id_of: Callable[[CostRow], str | None],
     name_of: Callable[[CostRow], str],
 ) -> tuple[Slice, ...]:
     """Sum up by something, largest first."""
     sums: dict[str | None, list[Decimal]] = {}
     names: dict[str | None, str] = {}
-    for place, lines in enumerate((now, before)):
+    for place, lines in enumerate((now, before or ())):
         for line in lines:
             pair = sums.setdefault(id_of(line), [ZERO, ZERO])
             pair[place] = add(pair[place], line.amount_usd)
             names[id_of(line)] = name_of(line)
-    slices = [
-        Slice(id=key, name=names[key], billed=pair[0], before=pair[1]) for key, pair in sums.items()
-    ]
-    return tuple(sorted(slices, key=lambda part: (-part.billed, -part.before, part.name)))
+    order = sorted(
+        sums, key=lambda key: (*(amount.copy_negate() for amount in sums[key]), names[key])
+    )
+    billed = [sums[key][0] for key in order]
+    cents = split_cents(billed, quantize(total(billed), 2))
+    return tuple(
+        Slice(
+            id=key,
+            name=names[key],
+            billed=sums[key][0],
+            amount_usd=amount,
+            before=None if before is None else sums[key][1],
+        )
+        for key, amount in zip(order, cents, strict=True)
+    )
 
 
-def _tokens(now: list[UsageRow], before: list[UsageRow]) -> Mapping[str, tuple[int, int]]:
+def _tokens(
+    now: list[UsageRow], before: list[UsageRow] | None
+) -> Mapping[str, tuple[int, int | None]]:
     return {
         name: (
             sum(getattr(row, name) for row in now),
-            sum(getattr(row, name) for row in before),
+            None if before is None else sum(getattr(row, name) for row in before),
         )
         for name in UsageRow.MEASURES
     }
 
 
-def _caching(now: list[UsageRow], before: list[UsageRow], prices: PriceTable) -> Caching:
+def _caching(now: list[UsageRow], before: list[UsageRow] | None, prices: PriceTable) -> Caching:
     with_cache = add_costs(map(prices.cost, now))
     without = add_costs(map(prices.without_caching, now))
-    reads = sum(row.cache_read_input_tokens for row in now)
-    everything = sum(row.input_tokens for row in now)
     # Both ends of a price band move together: the same tokens are in it, cached or not.
-    ends = sorted((add(without.low, -with_cache.low), add(without.high, -with_cache.high)))
+    ends = sorted((subtract(without.low, with_cache.low), subtract(without.high, with_cache.high)))
+    unpriced = with_cache.unpriced_tokens
+    unknown = bool(unpriced) and not any(kind != WEB_SEARCH for kind in with_cache.by_kind)
     return Caching(
-        read_tokens=reads,
-        input_tokens=everything,
-        efficiency=reads / everything if everything else None,
-        before=_efficiency(before),
-        saved_low=ends[0],
-        saved_high=ends[1],
+        read_tokens=sum(row.cache_read_input_tokens for row in now),
+        input_tokens=sum(row.input_tokens for row in now),
+        efficiency=_efficiency(now),
+        before=None if before is None else _efficiency(before),
+        saved_low=None if unknown else ends[0],
+        saved_high=None if unknown else ends[1],
+        unpriced_tokens=unpriced,
     )
 
 
@@ -275,23 +349,35 @@ def _keys(
     keys = []
     for key, uses in groups.items():
         cost = add_costs(map(prices.cost, uses))
-        tokens = sum(row.total_tokens for row in uses)
+        unknown = bool(cost.unpriced_tokens) and not cost.by_kind
         keys.append(
             KeySpend(
-                id=key, name=directory.api_key(key), low=cost.low, high=cost.high, tokens=tokens
+                id=key,
+                name=directory.api_key(key),
+                low=None if unknown else cost.low,
+                high=None if unknown else cost.high,
+                tokens=sum(row.total_tokens for row in uses),
+                unpriced_tokens=cost.unpriced_tokens,
             )
         )
-    return tuple(sorted(keys, key=lambda key: (-key.high, -key.tokens, key.name)))
+    return tuple(
+        sorted(keys, key=lambda key: ((key.high or ZERO).copy_negate(), -key.tokens, key.name))
+    )
 
 
 def _coding(rows: list[ClaudeCodeRow]) -> Coding:
     def count(name: str) -> int:
         return sum(getattr(row, name) for row in rows)
 
-    people = len({row.actor for row in rows if row.actor_type == "user_actor"})
-    by_people = total(row.estimated_cost_usd for row in rows if row.actor_type == "user_actor")
+    def estimated(chosen: Iterable[ClaudeCodeRow]) -> Decimal:
+        return total(row.estimated_cost_usd for row in chosen)
+
+    api = [row for row in rows if row.customer_type == "api"]
+    subscribed = [row for row in rows if row.customer_type == "subscription"]
+    paying = [row for row in api if row.actor_type == "user_actor"]
+    people = len({row.actor for row in paying})
     return Coding(
-        people=people,
+        people=len({row.actor for row in rows if row.actor_type == "user_actor"}),
         sessions=count("num_sessions"),
         lines_added=count("lines_added"),
         lines_removed=count("lines_removed"),
@@ -299,8 +385,11 @@ def _coding(rows: list[ClaudeCodeRow]) -> Coding:
         pull_requests=count("pull_requests_by_claude_code"),
         accepted=count("accepted"),
         rejected=count("rejected"),
-        estimated_cost=total(row.estimated_cost_usd for row in rows),
-        cost_per_person=by_people / people if people else None,
+        estimated_cost=estimated(rows),
+        estimated_api=estimated(api),
+        estimated_subscription=estimated(subscribed),
+        people_on_api=people,
+        cost_per_person=divide(estimated(paying), people) if people else None,
     )
 
 
@@ -313,24 +402,29 @@ def _unbilled(rows: Iterable[UsageRow]) -> Mapping[str, int]:
 
 
 def _notes(
-    start: dt.datetime,
-    end: dt.datetime,
-    billed_until: dt.datetime,
+    starting_at: Moment,
+    ending_at: Moment | None,
+    days: Days,
+    no_bill: AnthropicUsageError | None,
+    counted: Span,
     unbilled: Mapping[str, int],
     used: list[UsageRow],
     prices: PriceTable,
 ) -> Iterable[str]:
-    if billed_until <= start:
-        yield (
-            "No day of this range has a bill yet: the cost report holds completed UTC days only. "
-            "Tokens are counted, dollars are not."
-        )
-    elif billed_until < min(end, utc_now()):
-        yield f"The bill reaches up to {billed_until - DAY:%Y-%m-%d}; later days have none yet."
-    if unbilled:
-        tokens = sum(unbilled.values())
-        tiers = ", ".join(tier.replace("_", " ") for tier in unbilled)
-        yield f"{tokens:,} tokens are not in the bill: the cost report leaves out {tiers}."
+    if within := uneven(starting_at, ending_at, days.settled_until):
+        yield within
+    if no_bill is None:
+        yield from days.sentences()
+        if not len(days.billed):
+            yield "Tokens are counted, dollars are not."
+    for known, text in (
+        (True, "are not in the bill: the cost report leaves out"),
+        (False, "may be in the bill or not, for no public page says whether it has"),
+    ):
+        tiers = {t: n for t, n in unbilled.items() if (t in _UNBILLED_TIERS) == known}
+        if tiers:
+            names = ", ".join(tier.replace("_", " ") for tier in tiers)
+            yield f"{sum(tiers.values()):,} tokens {text} {names}."
     costs = add_costs(map(prices.cost, used))
     if costs.unpriced_tokens:
         missing = [why for why in costs.reasons if why.startswith("no price")]
@@ -339,5 +433,5 @@ def _notes(
             f"{costs.unpriced_tokens:,} tokens have no list price ({', '.join(models)}); estimates "
             "leave them out."
         )
-    if end > billed_until:
+    if counted.end > max(days.settled_until, days.billed_until):
         yield "Usage of the last hours can still grow."

@@ -10,11 +10,12 @@ from typing import IO
 
 import click
 
-from ..analysis.spend import Slice, Spend, spend
+from ..analysis.source import reason
+from ..analysis.spend import KeySpend, Slice, Spend, spend
 from ..errors import AnthropicUsageError, AuthenticationError, IncompleteReport
 from ..human import clean, count, dollars, percent, sparkline
-from ..money import total
-from ..pages.figures import KIND_NAMES, change, figures, interval
+from ..money import ZERO, divide, quantize, times, total
+from ..pages.figures import KIND_NAMES, amount, change, estimated, figures, interval, span
 from ..sinks.sink import Staged
 from .answers import (
     Column,
@@ -90,7 +91,7 @@ def report_command(
         except AuthenticationError:
             raise
         except AnthropicUsageError as error:
-            note(f"no name for the organization: {error}")
+            note(f"no name for the organization: {reason(error)}")
         try:
             result = spend(
                 source,
@@ -116,8 +117,6 @@ def report_command(
         folder.mkdir(parents=True, exist_ok=True)
         for chart in charts(result):
             _write(folder / f"{chart.name}.png", chart.png())
-    if (html_file or png_folder) and output.format == "table" and output.path is None:
-        return
 
     def show(out: IO[str]) -> None:
         if output.format == "md":
@@ -127,7 +126,11 @@ def report_command(
         else:
             _print(result, title, out)
 
-    answer(output, result, show)
+    if not (html_file or png_folder) or output.format != "table" or output.path is not None:
+        answer(output, result, show)
+    if result.billed is None:
+        # What could be read was answered, but the bill is what a report is asked for.
+        click.get_current_context().exit(1)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -139,9 +142,8 @@ def _write(path: Path, content: bytes) -> None:
 def _print(result: Spend, title: str | None, out: IO[str]) -> None:
     console = console_for(out)
     heading = title or result.organization or "Claude spend"
-    span = f"{result.starting_at:%Y-%m-%d} up to {result.ending_at:%Y-%m-%d}"
     with console.capture() as capture:
-        console.print(f"{clean(heading)}, {span}", style="bold", markup=False)
+        console.print(f"{clean(heading)}, {span(result)}", style="bold", markup=False)
         console.print()
         width = max(len(figure.name) for figure in figures(result))
         for figure in figures(result):
@@ -161,47 +163,57 @@ def _print(result: Spend, title: str | None, out: IO[str]) -> None:
     _print_slices("model", result.by_model, result, out)
     _print_slices("workspace", result.by_workspace, result, out)
     _print_slices("kind of charge", result.by_kind, result, out)
+    if result.tokens:
+        _print_tokens(result, out)
+    if keys := result.keys[:_MOST]:
+        _print_keys(keys, out)
+    if (coding := result.coding) is not None:
+        answered = coding.accepted + coding.rejected
+        out.write(
+            f"Claude Code: {coding.people:,} people, {coding.sessions:,} sessions, "
+            f"+{coding.lines_added:,} -{coding.lines_removed:,} lines, {coding.commits:,} commits, "
+            f"{coding.pull_requests:,} pull requests, {percent(coding.accepted, answered)} of "
+            f"proposals taken, {estimated(coding)}\n"
+        )
+    for sentence in result.notes:
+        note(sentence)
+
+
+def _print_tokens(result: Spend, out: IO[str]) -> None:
     kinds = result.tokens.items()
     most = max((now for now, _ in result.tokens.values()), default=0)
+    columns = [
+        Column("tokens", [KIND_NAMES.get(name, name) for name, _ in kinds]),
+        Column("", [_bar(Decimal(now), Decimal(most)) for _, (now, _) in kinds]),
+        Column("now", [count(now) for _, (now, _) in kinds], right=True),
+    ]
+    if result.before is not None:
+        columns += [
+            Column("before", [count(before or 0) for _, (_, before) in kinds], right=True),
+            Column("change", [change(*pair) for _, pair in kinds], right=True),
+        ]
+    print_columns(columns, out)
+    out.write("\n")
+
+
+def _print_keys(keys: Sequence[KeySpend], out: IO[str]) -> None:
+    highest = max(key.high or ZERO for key in keys)
     print_columns(
         [
-            Column("tokens", [KIND_NAMES.get(name, name) for name, _ in kinds]),
-            Column("", [_bar(Decimal(now), Decimal(most)) for _, (now, _) in kinds]),
-            Column("now", [count(now) for _, (now, _) in kinds], right=True),
-            Column("before", [count(before) for _, (_, before) in kinds], right=True),
-            Column("change", [change(*pair) for _, pair in kinds], right=True),
+            Column("api key (estimated by list prices)", [key.name for key in keys]),
+            Column("", [_bar(key.high or ZERO, highest) for key in keys]),
+            Column("cost", [interval(key.low, key.high) for key in keys], right=True),
+            Column("tokens", [count(key.tokens) for key in keys], right=True),
         ],
         out,
     )
     out.write("\n")
-    keys = result.keys[:_MOST]
-    if keys:
-        highest = max(key.high for key in keys)
-        print_columns(
-            [
-                Column("api key (estimated by list prices)", [key.name for key in keys]),
-                Column("", [_bar(key.high, highest) for key in keys]),
-                Column("cost", [interval(key.low, key.high) for key in keys], right=True),
-                Column("tokens", [count(key.tokens) for key in keys], right=True),
-            ],
-            out,
-        )
-        out.write("\n")
-    coding = result.coding
-    answered = coding.accepted + coding.rejected
-    out.write(
-        f"Claude Code: {coding.people:,} people, {coding.sessions:,} sessions, "
-        f"+{coding.lines_added:,} -{coding.lines_removed:,} lines, {coding.commits:,} commits, "
-        f"{coding.pull_requests:,} pull requests, {percent(coding.accepted, answered)} of "
-        f"proposals taken, {dollars(coding.estimated_cost)} estimated, as part of the bill\n"
-    )
-    for sentence in result.notes:
-        note(sentence)
 
 
 def _print_slices(what: str, parts: Sequence[Slice], result: Spend, out: IO[str]) -> None:
     if not parts:
         return
+    compared = result.before is not None
     shown = list(parts[:_MOST])
     if rest := parts[_MOST:]:
         shown.append(
@@ -209,24 +221,27 @@ def _print_slices(what: str, parts: Sequence[Slice], result: Spend, out: IO[str]
                 id=None,
                 name=f"{len(rest)} more",
                 billed=total(part.billed for part in rest),
-                before=total(part.before for part in rest),
+                amount_usd=total(part.amount_usd for part in rest),
+                before=total(part.before or ZERO for part in rest) if compared else None,
             )
         )
     most = max(part.billed for part in shown)
-    print_columns(
-        [
-            Column(what, [part.name for part in shown], "total"),
-            Column("", [_bar(part.billed, most) for part in shown]),
-            Column(
-                "billed",
-                [dollars(part.billed) for part in shown],
-                dollars(result.billed),
-                right=True,
-            ),
+    columns = [
+        Column(what, [part.name for part in shown], "total"),
+        Column("", [_bar(part.billed, most) for part in shown]),
+        Column(
+            "billed",
+            [dollars(part.amount_usd) for part in shown],
+            amount(result.billed),
+            right=True,
+        ),
+    ]
+    if compared:
+        columns += [
             Column(
                 "before",
-                [dollars(part.before) for part in shown],
-                dollars(result.before),
+                [amount(part.before) for part in shown],
+                amount(result.before),
                 right=True,
             ),
             Column(
@@ -235,9 +250,8 @@ def _print_slices(what: str, parts: Sequence[Slice], result: Spend, out: IO[str]
                 change(result.billed, result.before),
                 right=True,
             ),
-        ],
-        out,
-    )
+        ]
+    print_columns(columns, out)
     out.write("\n")
 
 
@@ -245,5 +259,5 @@ def _bar(part: Decimal, most: Decimal) -> str:
     """Return a bar of block characters, to an eighth of one."""
     if most <= 0 or part <= 0:
         return ""
-    eighths = round(8 * _BAR * part / most)
+    eighths = int(quantize(divide(times(part, 8 * _BAR), most), 0))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

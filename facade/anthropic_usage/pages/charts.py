@@ -10,6 +10,7 @@ import attrs
 
 from ..analysis.spend import Slice, Spend
 from ..human import clean
+from ..moments import DAY
 from ..money import ZERO, add
 from ..sinks.columns import require
 
@@ -108,8 +109,13 @@ def charts(spend: Spend) -> list[Chart]:
         ("workspaces", "Billed by workspace", spend.by_workspace),
     ):
         if any(part.billed or part.before for part in slices):
-            made.append(_bars(name, title, slices))
+            made.append(_bars(name, f"{title}{_known(spend)}", slices))
     return made
+
+
+def _known(spend: Spend) -> str:
+    """Say for a title how far the bill goes, if it does not cover the range."""
+    return "" if spend.whole else f", up to {spend.billed_until - DAY:%Y-%m-%d}"
 
 
 def _daily(spend: Spend) -> Chart:
@@ -127,7 +133,7 @@ def _daily(spend: Spend) -> Chart:
     most = max(spend.by_day, key=lambda day: day.billed)
     return Chart(
         name="daily",
-        title="Billed each day, US dollars",
+        title=f"Billed each day{_known(spend)}, US dollars",
         summary=(
             f"Stacked bars, one a day from {spend.by_day[0].day} to {spend.by_day[-1].day}, by "
             f"model. The largest day is {most.day} with ${most.billed:,.2f}."
@@ -184,18 +190,19 @@ def _bars(name: str, title: str, slices: Iterable[Slice]) -> Chart:
         {
             "part": f"{place:02}{clean(part.name)}",
             "usd": float(part.billed),
-            "before": float(part.before),
+            **({} if part.before is None else {"before": float(part.before)}),
             "label": f"${part.billed:,.0f}",
         }
         for place, part in enumerate(shown)
     ]
     first = shown[0]
+    compared = first.before is not None
+    tick = " A tick marks the span before." if compared else ""
     return Chart(
         name=name,
-        title=f"{title}, US dollars (tick: the span before)",
+        title=f"{title}, US dollars{' (tick: the span before)' if compared else ''}",
         summary=(
-            f"Horizontal bars, largest first: {clean(first.name)} with ${first.billed:,.2f}. "
-            "A tick marks the span before."
+            f"Horizontal bars, largest first: {clean(first.name)} with ${first.billed:,.2f}.{tick}"
         ),
         height=30 * len(rows),
         data=rows,
@@ -221,6 +228,8 @@ def _bar_marks(rows: Any, narrow: bool) -> Any:
         .mark_bar(color=_COLOURS[0], height=16)
         .encode(x=altair.X("usd:Q", title=None, axis=dollars), y=names)
     )
+    if "before" not in rows[0]:
+        return bars
     ticks = (
         altair.Chart(data)
         .mark_tick(color=_COLOURS[1], thickness=3, size=22)

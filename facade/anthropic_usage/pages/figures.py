@@ -6,10 +6,22 @@ from decimal import Decimal
 
 import attrs
 
-from ..analysis.spend import Spend
+from ..analysis.spend import Coding, Spend
 from ..human import count, dollars
+from ..moments import DAY
+from ..money import add, divide, subtract
 
-__all__ = ["KIND_NAMES", "Figure", "change", "figures", "interval", "share"]
+__all__ = [
+    "KIND_NAMES",
+    "Figure",
+    "amount",
+    "change",
+    "estimated",
+    "figures",
+    "interval",
+    "share",
+    "span",
+]
 
 KIND_NAMES = {
     "uncached_input_tokens": "Input, uncached",
@@ -31,11 +43,16 @@ class Figure:
     note: str
 
 
-def change(now: Decimal | int, before: Decimal | int) -> str:
-    """Write how much more or less it is than before."""
+def change(now: Decimal | int | None, before: Decimal | int | None) -> str:
+    """Write how much more or less it is than before; across or below zero no share is true."""
+    if now is None or before is None:
+        return ""
     if not before:
-        return "new" if now else "-"
-    return f"{float((now - before) / before):+.1%}"
+        return "new" if now > 0 else "-"
+    if before < 0 or now < 0:
+        return "-"
+    said = f"{float(divide(subtract(Decimal(now), Decimal(before)), before)):+.1%}"
+    return "0.0%" if said in ("-0.0%", "+0.0%") else said
 
 
 def share(value: float | None) -> str:
@@ -43,54 +60,107 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def interval(low: Decimal, high: Decimal) -> str:
-    """Write an amount that may only be known within bounds."""
+def amount(value: Decimal | None) -> str:
+    """Write dollars; what is not known is "-"."""
+    return "-" if value is None else dollars(value)
+
+
+def interval(low: Decimal | None, high: Decimal | None) -> str:
+    """Write an amount that may only be known within bounds, or not at all."""
+    if low is None or high is None:
+        return "unknown"
     return dollars(low) if low == high else f"{dollars(low)} to {dollars(high)}"
 
 
+def span(spend: Spend) -> str:
+    """Write the range, and how much of it has a bill if that is not all."""
+    days = (spend.ending_at - spend.starting_at) // DAY
+    said = f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d}"
+    if spend.billed is None:
+        return f"{said} (the bill could not be read)"
+    if spend.whole:
+        return said
+    if not spend.billed_days:
+        return f"{said} (none of {days} days has a bill yet)"
+    return (
+        f"{said} ({spend.billed_days} of {days} days, up to {spend.billed_until - DAY:%Y-%m-%d}, "
+        "have a bill)"
+    )
+
+
 def figures(spend: Spend) -> list[Figure]:
-    """Return the headlines of a report."""
-    tokens = sum(now for name, (now, _) in spend.tokens.items() if name.endswith("_tokens"))
-    days = (spend.billed_until - spend.starting_at).days
-    span = "the day before" if days == 1 else f"the {days} days before"
-    caching, coding = spend.caching, spend.coding
-    return [
+    """Return the headlines of a report; of what could not be read there is none."""
+    made = [
         Figure(
             name="Billed",
-            value=dollars(spend.billed),
-            exact=f"{spend.billed:f}",
-            note=_compared(spend, days, span),
-        ),
-        Figure(
-            name="Tokens",
-            value=count(tokens),
-            exact=str(tokens),
-            note="all kinds, billed or not",
-        ),
-        Figure(
-            name="Cache efficiency",
-            value=share(caching.efficiency),
-            exact=f"{caching.read_tokens}/{caching.input_tokens}",
-            note=f"of input was read from the cache; before: {share(caching.before)}",
-        ),
-        Figure(
-            name="Saved by caching",
-            value=interval(caching.saved_low, caching.saved_high),
-            exact=f"{caching.saved_low:f}",
-            note="by list prices, against sending all input afresh",
-        ),
-        Figure(
-            name="Claude Code",
-            value="-" if coding.cost_per_person is None else dollars(coding.cost_per_person),
-            exact="" if coding.cost_per_person is None else f"{coding.cost_per_person:f}",
-            note=f"estimated for each of {coding.people} active developers",
-        ),
+            value=amount(spend.billed if spend.billed_days else None),
+            exact="" if spend.billed is None else f"{spend.billed:f}",
+            note=_compared(spend),
+        )
     ]
+    if (caching := spend.caching) is not None:
+        tokens = sum(now for name, (now, _) in spend.tokens.items() if name.endswith("_tokens"))
+        before = "" if spend.before is None else f"; before: {share(caching.before)}"
+        unpriced = (
+            f"; {count(caching.unpriced_tokens)} tokens have no price"
+            if caching.unpriced_tokens
+            else ""
+        )
+        made += [
+            Figure(
+                name="Tokens",
+                value=count(tokens),
+                exact=str(tokens),
+                note="all kinds, billed or not",
+            ),
+            Figure(
+                name="Cache efficiency",
+                value=share(caching.efficiency),
+                exact=f"{caching.read_tokens}/{caching.input_tokens}",
+                note=f"of input was read from the cache{before}",
+            ),
+            Figure(
+                name="Saved by caching",
+                value=interval(caching.saved_low, caching.saved_high),
+                exact="" if caching.saved_low is None else f"{caching.saved_low:f}",
+                note=f"by list prices, against sending all input afresh{unpriced}",
+            ),
+        ]
+    if (coding := spend.coding) is not None:
+        each = coding.cost_per_person
+        made.append(
+            Figure(
+                name="Claude Code",
+                value=amount(each),
+                exact="" if each is None else f"{each:f}",
+                note=f"estimated for each of {coding.people_on_api} active developers on the API",
+            )
+        )
+    return made
 
 
-def _compared(spend: Spend, days: int, span: str) -> str:
+def estimated(coding: Coding) -> str:
+    """Say what Claude Code's estimated cost is, and whether it is a part of the bill."""
+    parts = []
+    if coding.estimated_api or not coding.estimated_cost:
+        parts.append(f"{dollars(coding.estimated_api)} estimated, as part of the bill")
+    if coding.estimated_subscription:
+        parts.append(
+            f"{dollars(coding.estimated_subscription)} estimated by subscriptions, as no part of it"
+        )
+    known = add(coding.estimated_api, coding.estimated_subscription)
+    if rest := subtract(coding.estimated_cost, known):
+        parts.append(f"{dollars(rest)} estimated of which it is not said who pays")
+    return ", ".join(parts)
+
+
+def _compared(spend: Spend) -> str:
+    days = spend.billed_days
+    if spend.billed is None:
+        return "the bill could not be read"
     if not days:
         return "no day has a bill yet"
-    if spend.compared_from == spend.starting_at:
+    if spend.before is None:
         return "in a day" if days == 1 else f"in {days} days"
-    return f"{change(spend.billed, spend.before)} against {span} ({dollars(spend.before)})"
+    before = "the day before" if days == 1 else f"the {days} days before"
+    return f"{change(spend.billed, spend.before)} against {before} ({dollars(spend.before)})"

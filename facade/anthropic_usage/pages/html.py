@@ -14,10 +14,10 @@ import attrs
 from ..analysis.spend import KeySpend, Slice, Spend
 from ..human import count, dollars
 from ..moments import DAY
-from ..money import plain
+from ..money import ZERO, divide, plain, subtract, times
 from ..sinks.columns import require
 from .charts import Chart, charts
-from .figures import KIND_NAMES, change, figures, interval
+from .figures import KIND_NAMES, change, figures, interval, span
 
 __all__ = ["render"]
 
@@ -85,12 +85,14 @@ class _Verbatim(str):
 
 
 def _span(spend: Spend) -> str:
-    span = f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d} (UTC, exclusive)"
-    if spend.compared_from < spend.starting_at:
-        span += f", compared with the same number of days from {spend.compared_from:%Y-%m-%d} on"
-    if spend.billed_until <= spend.starting_at:
-        return f"{span}. No day of it has a bill yet."
-    return f"{span}. The last day with a bill is {spend.billed_until - DAY:%Y-%m-%d}."
+    said = f"{span(spend)} (UTC, exclusive)"
+    if spend.compared_from is not None and spend.billed_days:
+        said += f", compared with the same number of days from {spend.compared_from:%Y-%m-%d} on"
+    if spend.billed is None:
+        return f"{said}."
+    if not spend.billed_days:
+        return f"{said}. No day of it has a bill yet."
+    return f"{said}. The last day with a bill is {spend.billed_until - DAY:%Y-%m-%d}."
 
 
 def _picture(chart: Chart) -> dict[str, str]:
@@ -126,28 +128,43 @@ def _slices(
     caption: str, parts: Sequence[Slice], spend: Spend, mark: str, shown: str = "name"
 ) -> _Table:
     most = max((part.billed for part in parts), default=Decimal(0))
+    compared = spend.before is not None
     rows = [
         [
             _label(part.id, part.name, shown, _bar(part.billed, most)),
-            _money(part.billed),
-            _money(part.before, "number before"),
             _Cell(
-                text=change(part.billed, part.before),
-                exact=_ratio(part.billed, part.before),
-                classes="number",
+                text=dollars(part.amount_usd), exact=plain(part.billed), classes="number", copy=True
             ),
+            *_against(part.billed, part.before, money=True),
         ]
         for part in parts
     ]
     total = [
         _Cell(text="total"),
         attrs.evolve(_money(spend.billed), mark=f"total-{mark}"),
-        _money(spend.before, "number before"),
-        _Cell(text=change(spend.billed, spend.before), classes="number"),
+        *_against(spend.billed, spend.before, money=True),
     ]
-    headings = [_Heading(caption.rpartition("by ")[2]), *_numbers("billed", "before", "change")]
-    headings[2] = _Heading("before", "number before")
-    return _Table(caption, headings, rows, total)
+    headings = [_Heading(caption.rpartition("by ")[2]), *_numbers("billed")]
+    return _Table(caption, [*headings, *_before_headings(compared)], rows, total)
+
+
+def _before_headings(compared: bool) -> list[_Heading]:
+    if not compared:
+        return []
+    return [_Heading("before", "number before"), _Heading("change", "number")]
+
+
+def _against(
+    now: Decimal | int | None, before: Decimal | int | None, *, money: bool
+) -> list[_Cell]:
+    """Return what a row says of the span before: nothing if nothing is compared."""
+    if before is None:
+        return []
+    if money:
+        cell = _money(Decimal(before), "number before")
+    else:
+        cell = _Cell(text=count(int(before)), exact=str(before), classes="number before")
+    return [cell, _Cell(text=change(now, before), exact=_ratio(now, before), classes="number")]
 
 
 def _label(id_: str | None, name: str, shown: str, bar: str) -> _Cell:
@@ -159,34 +176,33 @@ def _label(id_: str | None, name: str, shown: str, bar: str) -> _Cell:
 
 def _tokens(spend: Spend) -> _Table:
     most = max((now for now, _ in spend.tokens.values()), default=0)
+    compared = spend.before is not None
     rows = [
         [
             _Cell(text=KIND_NAMES.get(name, name), exact=name, bar=_bar(now, most)),
             _Cell(text=count(now), exact=str(now), classes="number", copy=True),
-            _Cell(text=count(before), exact=str(before), classes="number before"),
-            _Cell(
-                text=change(now, before),
-                exact=_ratio(Decimal(now), Decimal(before)),
-                classes="number",
-            ),
+            *_against(now, before, money=False),
         ]
         for name, (now, before) in spend.tokens.items()
     ]
-    headings = [_Heading("kind"), *_numbers("now", "before", "change")]
-    headings[2] = _Heading("before", "number before")
-    return _Table("Whole range, and the same span before it", headings, rows)
+    headings = [_Heading("kind"), *_numbers("now"), *_before_headings(compared)]
+    days = "The days that have a bill" if spend.billed_days else "Whole range"
+    caption = f"{days}, and as many before them" if compared else days
+    if spend.caching is None:
+        caption = "The usage could not be read"
+    return _Table(caption, headings, rows)
 
 
 def _keys(keys: Sequence[KeySpend], by_id: str) -> _Table:
     shown = keys[:15]
-    most = max((key.high for key in shown), default=Decimal(0))
+    most = max((key.high or ZERO for key in shown), default=ZERO)
     rows = [
         [
-            _label(key.id, key.name, by_id, _bar(key.high, most)),
+            _label(key.id, key.name, by_id, _bar(key.high or ZERO, most)),
             _count(key.tokens),
             _Cell(
                 text=interval(key.low, key.high),
-                exact=plain(key.low),
+                exact="" if key.low is None else plain(key.low),
                 classes="number",
                 copy=True,
             ),
@@ -200,6 +216,9 @@ def _keys(keys: Sequence[KeySpend], by_id: str) -> _Table:
 
 def _coding(spend: Spend) -> _Table:
     coding = spend.coding
+    headings = [_Heading("what"), *_numbers("in this range")]
+    if coding is None:
+        return _Table("What Claude Code did could not be read", headings, [])
     answered = coding.accepted + coding.rejected
     facts: list[tuple[str, str, str]] = [
         ("Active developers", f"{coding.people:,}", str(coding.people)),
@@ -213,9 +232,18 @@ def _coding(spend: Spend) -> _Table:
             f"{coding.accepted / answered:.1%}" if answered else "-",
             f"{coding.accepted}/{answered}",
         ),
-        ("Estimated cost", dollars(coding.estimated_cost), plain(coding.estimated_cost)),
         (
-            "Estimated cost per active developer",
+            "Estimated cost on the API",
+            dollars(coding.estimated_api),
+            plain(coding.estimated_api),
+        ),
+        (
+            "Estimated cost by subscriptions",
+            dollars(coding.estimated_subscription),
+            plain(coding.estimated_subscription),
+        ),
+        (
+            "Estimated cost per active developer on the API",
             "-" if coding.cost_per_person is None else dollars(coding.cost_per_person),
             "" if coding.cost_per_person is None else f"{coding.cost_per_person:f}",
         ),
@@ -224,8 +252,10 @@ def _coding(spend: Spend) -> _Table:
         [_Cell(text=name, exact=name), _Cell(text=text, exact=exact, classes="number", copy=True)]
         for name, text, exact in facts
     ]
-    caption = "The estimated cost overlaps the bill: never add the two"
-    return _Table(caption, [_Heading("what"), *_numbers("in this range")], rows)
+    caption = (
+        "What is estimated on the API is in the bill, so never add the two; subscriptions are not"
+    )
+    return _Table(caption, headings, rows)
 
 
 def _days(spend: Spend) -> _Table:
@@ -245,17 +275,21 @@ def _numbers(*names: str) -> list[_Heading]:
     return [_Heading(name, "number") for name in names]
 
 
-def _money(amount: Decimal, classes: str = "number") -> _Cell:
-    return _Cell(text=dollars(amount), exact=plain(amount), classes=classes, copy=True)
+def _money(value: Decimal | None, classes: str = "number") -> _Cell:
+    if value is None:
+        return _Cell(text="-", classes=classes)
+    return _Cell(text=dollars(value), exact=plain(value), classes=classes, copy=True)
 
 
 def _count(number: int) -> _Cell:
     return _Cell(text=f"{number:,}", exact=str(number), classes="number", copy=True)
 
 
-def _ratio(now: Decimal, before: Decimal) -> str:
-    return f"{float((now - before) / before):.6f}" if before else ""
+def _ratio(now: Decimal | int | None, before: Decimal | int) -> str:
+    if now is None or before <= 0 or now < 0:
+        return ""
+    return f"{float(divide(subtract(Decimal(now), Decimal(before)), before)):.6f}"
 
 
 def _bar(part: Decimal | int, most: Decimal | int) -> str:
-    return f"{float(100 * part / most):.1f}" if most > 0 and part > 0 else "0"
+    return f"{float(divide(times(Decimal(part), 100), most)):.1f}" if most > 0 and part > 0 else "0"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ..analysis.spend import Slice, Spend
 from ..human import clean, count, dollars
-from .figures import KIND_NAMES, change, figures, interval
+from ..money import total
+from .figures import KIND_NAMES, change, figures, interval, span
 
 __all__ = ["render"]
 
@@ -19,16 +20,25 @@ def render(spend: Spend, *, title: str | None = None) -> str:
     lines = [
         f"## {_text(title or spend.organization or 'Claude spend')}",
         "",
-        f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d} (UTC, exclusive)",
+        f"{_text(span(spend))}, UTC, exclusive",
         "",
     ]
     for figure in figures(spend):
         lines.append(f"* **{figure.name}: {_text(figure.value)}** {_text(figure.note)}")
-    lines += _slices("model", spend.by_model)
-    lines += _slices("workspace", spend.by_workspace)
-    lines += ["", "| tokens | now | change |", "|---|---:|---:|"]
-    for name, (now, before) in spend.tokens.items():
-        lines.append(f"| {KIND_NAMES.get(name, name)} | {count(now)} | {change(now, before)} |")
+    compared = spend.before is not None
+    if spend.billed is not None:
+        lines += _slices("model", spend.by_model, compared)
+        lines += _slices("workspace", spend.by_workspace, compared)
+    if spend.tokens:
+        lines += _table(
+            "tokens",
+            "now",
+            [
+                (KIND_NAMES.get(name, name), count(now), change(now, before))
+                for name, (now, before) in spend.tokens.items()
+            ],
+            compared,
+        )
     if spend.keys:
         lines += ["", "| API key (estimated) | cost |", "|---|---:|"]
         for key in spend.keys[:5]:
@@ -38,17 +48,24 @@ def render(spend: Spend, *, title: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _slices(what: str, parts: Sequence[Slice]) -> list[str]:
-    lines = ["", f"| {what} | billed | change |", "|---|---:|---:|"]
-    for part in parts[:_MOST]:
-        lines.append(
-            f"| {_text(part.name)} | {dollars(part.billed)} | {change(part.billed, part.before)} |"
-        )
-    rest = parts[_MOST:]
-    if rest:
-        amount = sum((part.billed for part in rest[1:]), rest[0].billed)
-        lines.append(f"| {len(rest)} more | {dollars(amount)} | |")
-    return lines
+def _slices(what: str, parts: Sequence[Slice], compared: bool) -> list[str]:
+    rows = [
+        (part.name, dollars(part.amount_usd), change(part.billed, part.before))
+        for part in parts[:_MOST]
+    ]
+    if rest := parts[_MOST:]:
+        rows.append((f"{len(rest)} more", dollars(total(part.amount_usd for part in rest)), ""))
+    return _table(what, "billed", rows, compared)
+
+
+def _table(
+    what: str, heading: str, rows: Sequence[tuple[str, str, str]], compared: bool
+) -> list[str]:
+    """Return a table, with its last column only if something is compared."""
+    width = 3 if compared else 2
+    lines: list[tuple[str, ...]] = [(what, heading, "change"), ("---", "---:", "---:")]
+    lines += [(_text(name), *rest) for name, *rest in rows]
+    return ["", *(f"| {' | '.join(line[:width])} |" for line in lines)]
 
 
 def _text(text: str) -> str:
