@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 from anthropic_usage import AsyncUsageClient, Report, Retry, UsageClient
 from anthropic_usage.flow import Emit, Flow, Part, Reply, Send, walk
-from anthropic_usage.plan import windows
+from anthropic_usage.plan import Window, windows
 from anthropic_usage.query import Query
 from clock import NOW
 from hypothesis import settings
@@ -94,13 +94,20 @@ def drive(flow: Flow, replies: Iterable[Any]) -> Generator[Any]:
 def report_of(
     query: Query, data: Sequence[Any], cuts: Iterable[int] = (), now: dt.datetime = NOW
 ) -> Report[Any]:
-    """Return the report of a query that one window covers, answered with `data`."""
-    (window,) = windows(query, now)
+    """Return the report of a query, answered with `data`; `cuts` are for one window."""
+    several = tuple(windows(query, now))
 
     def source() -> Generator[Part]:
-        yield from drive(walk(query, window, QUICK, lambda: now), pages(data, cuts))
+        for window in several:
+            part = data if len(several) == 1 else _within(data, window)
+            yield from drive(walk(query, window, QUICK, lambda: now), pages(part, cuts))
 
     return Report(query, source)
+
+
+def _within(buckets: Sequence[Any], window: Window) -> list[Any]:
+    start, end = (f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (window.starting_at, window.ending_at))
+    return [one for one in buckets if start <= one["starting_at"] < end]
 
 
 @attrs.frozen

@@ -109,9 +109,9 @@ class State:
     rest: Projection
 
     @property
-    def projected(self) -> Decimal:
-        """What the period will most likely have cost."""
-        return add(self.spent, self.rest.middle)
+    def projected(self) -> Decimal | None:
+        """What the period will most likely have cost; None if there is too little history."""
+        return None if self.rest.middle is None else add(self.spent, self.rest.middle)
 
 
 @attrs.frozen(kw_only=True)
@@ -209,7 +209,7 @@ def _state(
         last_day=last,
         spent=total(amount for day, amount in daily.items() if first <= day <= last),
         estimated=budget.subject == "api_key",
-        rest=project(history, (last + DAY - max(until, first)).days),
+        rest=project(history, (last + DAY - max(until, first)).days, until=max(until, first)),
     )
 
 
@@ -268,12 +268,13 @@ def _overspent(state: State) -> Iterable[Alert]:
                 f"({state.spent / budget.amount:.0%}) in {span}, past {max(reached)}%"
             ),
         )
-    if budget.on_forecast and state.spent < budget.amount < state.projected:
+    projected = state.projected
+    if budget.on_forecast and projected and state.spent < budget.amount < projected:
         yield Alert(
             kind="forecast",
             subject=budget.name,
             message=(
-                f"{budget.name} is on the way to {dollars(state.projected)} of "
+                f"{budget.name} is on the way to {dollars(projected)} of "
                 f"{dollars(budget.amount)} in {span}"
             ),
         )

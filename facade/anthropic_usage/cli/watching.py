@@ -8,10 +8,10 @@ from typing import IO, Any
 import click
 
 from ..analysis.budgets import Budgets, Checked, State, check
-from ..analysis.forecast import Forecast, forecast
+from ..analysis.forecast import BACKTEST, Forecast, forecast
 from ..errors import InvalidQuery
 from ..human import clean, dollars, sparkline
-from ..moments import parse_moment
+from ..moments import DAY, parse_moment
 from .answers import (
     Column,
     Output,
@@ -43,7 +43,7 @@ Examples:
   anthropic-usage forecast --month 2026-03 --level 95 --json
   anthropic-usage forecast --demo
 
-Needs the extra 'forecast' once there are three weeks of bills.""",
+With less than a week of bills there is too little history to project anything from.""",
 )
 @click.option("--month", metavar="YYYY-MM", help="The month to project.  [default: this one]")
 @click.option(
@@ -77,30 +77,46 @@ def forecast_command(
             named = "charges without a model"
         rows.append(_forecast_row(named, result, place))
 
+    first = results[0]
+
     def show(out: IO[str]) -> None:
         columns = [
             Column(by or "forecast", [row["name"] for row in rows]),
             Column("so far", [dollars(row["billed_usd"]) for row in rows], right=True),
-            Column("at the end", [dollars(row["projected_usd"]) for row in rows], right=True),
-            Column(
-                f"{level}% interval",
-                [
-                    "-"
-                    if row["low_usd"] == row["high_usd"]
-                    else f"{dollars(row['low_usd'])} to {dollars(row['high_usd'])}"
-                    for row in rows
-                ],
-                right=True,
-            ),
+            Column("at the end", [_projected(row) for row in rows], right=True),
+            Column(f"{level}% interval", [_interval(row) for row in rows], right=True),
             Column("last four weeks", [_last_weeks(result) for result in results]),
         ]
-        first = results[0]
-        title = f"{first.first_day} to {first.last_day}, billed up to {first.billed_until}"
-        print_columns(columns, out, f"{title} (exclusive)")
+        print_columns(columns, out, f"{first.first_day} to {first.last_day}, {_billed(first)}")
+        out.write(f"{_how(first)}\n")
 
-    answer(output, {"level": level, "forecasts": rows}, show, rows)
-    for sentence in dict.fromkeys(result.rest.note for result in results if result.rest.note):
-        note(sentence)
+    document = {"level": level, "backtest": BACKTEST, "forecasts": rows}
+    answer(output, document, show, rows)
+    for place, result in enumerate(results):
+        if result.rest.note:
+            note(f"{rows[place]['name']}: {result.rest.note}" if place else result.rest.note)
+
+
+def _projected(row: dict[str, Any]) -> str:
+    return "too little history" if row["projected_usd"] is None else dollars(row["projected_usd"])
+
+
+def _interval(row: dict[str, Any]) -> str:
+    low, high = row["low_usd"], row["high_usd"]
+    return "-" if low is None or low == high else f"{dollars(low)} to {dollars(high)}"
+
+
+def _billed(result: Forecast) -> str:
+    if result.billed_until <= result.first_day:
+        return "none of it billed yet"
+    return f"billed up to and with {result.billed_until - DAY}"
+
+
+def _how(result: Forecast) -> str:
+    """Say the method, and how far it can be trusted."""
+    if result.rest.method in ("nothing left", "too little history"):
+        return result.rest.method
+    return f"{result.rest.method}; {BACKTEST}"
 
 
 def _forecast_row(named: str, result: Forecast, place: int) -> dict[str, Any]:
@@ -110,7 +126,8 @@ def _forecast_row(named: str, result: Forecast, place: int) -> dict[str, Any]:
         "total": place == 0,
         "first_day": result.first_day,
         "last_day": result.last_day,
-        "billed_until": result.billed_until,
+        "billed_before": result.billed_until,
+        "billed_until": result.billed_until,  # the same day, by its older name
         "billed_usd": result.billed,
         "projected_usd": result.middle,
         "low_usd": result.low,
@@ -232,7 +249,7 @@ def _print(result: Checked, out: IO[str]) -> None:
                 Column(
                     "", [f"{state.spent / state.budget.amount:.0%}" for state in states], right=True
                 ),
-                Column("at the end", [dollars(state.projected) for state in states], right=True),
+                Column("at the end", [_at_the_end(state) for state in states], right=True),
             ],
             out,
         )
@@ -245,6 +262,10 @@ def _print(result: Checked, out: IO[str]) -> None:
         if not result.alerts:
             console.print("nothing fired", markup=False)
     out.write(capture.get())
+
+
+def _at_the_end(state: State) -> str:
+    return "too little history" if state.projected is None else dollars(state.projected)
 
 
 def _slack(result: Checked) -> dict[str, Any]:
