@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from ..moments import parse_moment
 from ..sinks.sink import Staged
 from .answers import Column, Output, answer, answer_options, print_columns
 from .session import note
+
+if TYPE_CHECKING:
+    from ..lake.storage import Storage
 
 __all__ = ["lake_group", "sql_command"]
 
@@ -46,10 +49,10 @@ def lake_group() -> None:
 @click.pass_context
 def verify_command(context: click.Context, root: str, output: Output) -> None:
     """Prove every day whole: raw, decoded again, is what the tables say. Exit code 1 if not."""
-    from ..lake.storage import LakeError, Storage
+    from ..lake.storage import LakeError
     from ..lake.upkeep import verify
 
-    storage = Storage(root)
+    storage = _lake(root)
     found = verify(storage)
     if not found.days:
         # A root that was mistyped is not proven whole.
@@ -83,10 +86,9 @@ def _fields(found: Any) -> dict[str, Any]:
 @answer_options("table", "json")
 def rebuild_command(root: str, output: Output) -> None:
     """Make the tables of every day's newest snapshot from raw alone, at today's price table."""
-    from ..lake.storage import Storage
     from ..lake.upkeep import rebuild
 
-    storage = Storage(root)
+    storage = _lake(root)
     with storage.lock():
         written = rebuild(storage)
     answer(output, {"rebuilt": written}, lambda out: _line(out, f"rebuilt {count(written)} days"))
@@ -98,10 +100,9 @@ def rebuild_command(root: str, output: Output) -> None:
 @answer_options("table", "json", "csv")
 def changes_command(since: str | None, root: str, output: Output) -> None:
     """List restatements: what a day said when it was over, and says now."""
-    from ..lake.storage import Storage
     from ..lake.upkeep import changes
 
-    found = changes(Storage(root), parse_moment(since, "--since").date() if since else None)
+    found = changes(_lake(root), parse_moment(since, "--since").date() if since else None)
     rows = [
         {
             "date": change.date,
@@ -143,10 +144,9 @@ def changes_command(since: str | None, root: str, output: Output) -> None:
 @answer_options("table", "json")
 def prune_command(keep: int, root: str, output: Output) -> None:
     """Remove older snapshots; the newest of a day is the day."""
-    from ..lake.storage import Storage
     from ..lake.upkeep import prune
 
-    storage = Storage(root)
+    storage = _lake(root)
     with storage.lock():
         removed = prune(storage, keep)
     answer(
@@ -164,9 +164,8 @@ def prune_command(keep: int, root: str, output: Output) -> None:
 def delta_command(root: str, output: Output) -> None:
     """Commit the newest snapshots to Delta logs beside the tables; needs the extra 'delta'."""
     from ..lake.delta import commit
-    from ..lake.storage import Storage
 
-    storage = Storage(root)
+    storage = _lake(root)
     with storage.lock():
         versions = commit(storage)
 
@@ -177,6 +176,17 @@ def delta_command(root: str, output: Output) -> None:
 
     plain = {name: {"version": v, "days": n} for name, (v, n) in versions.items()}
     answer(output, plain, show)
+
+
+def _lake(root: str) -> Storage:
+    """Return the lake at a root; raises LakeError if there is none, which is not whole."""
+    from ..lake.snapshot import MANIFESTS
+    from ..lake.storage import LakeError, Storage
+
+    storage = Storage(root)
+    if not storage.list(MANIFESTS):
+        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
+    return storage
 
 
 def _line(out: IO[str], text: str) -> None:
