@@ -301,6 +301,72 @@ def test_claude_code_groups_keep_their_models_and_tools() -> None:
     assert report.totals().cache_creation_tokens == report.totals().output_tokens == 113
 
 
+def test_a_person_is_no_key_of_the_same_spelling_and_one_person_in_any_spelling() -> None:
+    key = {"type": "api_actor", "api_key_name": "ann@corp.example"}
+    shouted = {"type": "api_actor", "api_key_name": "Ann@corp.example"}
+    robot = {"type": "robot_actor", "id": "ann@corp.example"}
+    spellings = ("Ann@corp.example", "ann@CORP.example ", "ann@corp.example")
+    records = [record(name, [("opus", 1, 100)]) for name in spellings]
+    records += [record("", [("opus", 1, 1)]) | {"actor": actor} for actor in (key, shouted, robot)]
+    report = report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), records)
+    for dimensions in (("actor",), ("week", "actor"), ("actor", "terminal_type")):
+        rows = {(row.actor, row.actor_type): row for row in report.by(*dimensions)}
+        assert len(rows) == len(report.by(*dimensions)) == 4
+        ann = rows["ann@corp.example", "user_actor"]
+        assert ann.estimated_cost_usd == 3
+        assert ann.num_sessions == 3 * rows["Ann@corp.example", "api_actor"].num_sessions
+
+
+USED = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob"]),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["opus", "sonnet", "haiku"]),
+                st.integers(0, 10**12),
+                st.decimals(0, 10**6, places=4),
+            ),
+            max_size=4,
+        ),
+    ),
+    max_size=8,
+)
+
+
+@given(USED, st.sampled_from([(), ("actor",), ("week",)]))
+def test_models_split_tokens_and_cost_and_leave_open_what_no_model_did(
+    used: list[Any], more: tuple[str, ...]
+) -> None:
+    records = [
+        record(actor, [(model, n, str(cents)) for model, n, cents in models], terminal_type=str(i))
+        for i, (actor, models) in enumerate(used)
+    ]
+    report = report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), records)
+    expected: dict[Any, list[Any]] = {}
+    for actor, models in used:
+        for model, n, cents in models:
+            where = (model, *({"actor": actor, "week": dt.date(2026, 1, 26)}[m] for m in more))
+            sums = expected.setdefault(where, [0, Fraction()])
+            sums[0] += n
+            sums[1] += Fraction(cents) / 100
+    rows = report.by("model", *more)
+    found = {
+        tuple(getattr(row, name) for name in ("model", *more)): [
+            row.input_tokens,
+            Fraction(row.estimated_cost_usd),
+        ]
+        for row in rows
+    }
+    assert found == expected
+    assert len(rows) == len(found)
+    totals = report.totals()
+    assert sum(row.output_tokens for row in rows) == totals.output_tokens
+    for row in rows:
+        assert [use.model for use in row.models] == [row.model]
+        assert {getattr(row, name) for name in row.MEASURES} == {None}
+        assert row.accepted is None
+
+
 def test_null_is_a_group_of_its_own_when_grouped_by_it() -> None:
     query = UsageQuery.create("2026-02-01", "2026-02-02", group_by="workspace_id")
     results = [usage_result(workspace_id=None), usage_result(workspace_id="wrkspc_01")]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import attrs
+import msgspec
 
 from .moments import DAY, next_month
 from .money import add
@@ -33,6 +34,8 @@ _USAGE_MEASURES: Final = tuple(
 
 _CODE_MEASURES: Final = operator.attrgetter(*ClaudeCodeRow.MEASURES)
 
+_UNKNOWN: Final = (None,) * len(ClaudeCodeRow.MEASURES)
+
 _Key = tuple[dt.datetime | None, Any]
 """A group: where its period begins, and its value or values of the other dimensions."""
 
@@ -41,7 +44,8 @@ class Fold:
     """Adds up pages by `dimensions`; without any, everything is one group.
 
     Groups that include a period come in time order, all others largest first: by total tokens,
-    amount, or estimated cost.
+    amount, or estimated cost. Groups of actors are told apart by `actor_type` too: a person is
+    not the API key of the same spelling.
     """
 
     def __init__(self, query: Query, dimensions: tuple[str, ...] = ()) -> None:
@@ -50,7 +54,10 @@ class Fold:
         self.dimensions = dimensions
         self.groups: dict[_Key, Any] = {}
         self._time = {"starting_at", "date", *PERIODS}.intersection(dimensions)
-        self._static = tuple(name for name in dimensions if name not in self._time)
+        static = [name for name in dimensions if name not in self._time]
+        if "actor" in static:
+            static.append("actor_type")
+        self._static = tuple(dict.fromkeys(static))
         self._key = _getter(self._static)
         self._period = _finest(self._time)
 
@@ -64,8 +71,9 @@ class Fold:
             for record in page.data:
                 row = claude_code_row(record)
                 assert row.date is not None  # noqa: S101
-                start = dt.datetime.combine(row.date, dt.time(), dt.UTC)
-                self._add_record((self._begin(start), self._key(row)), row)
+                begin = self._begin(dt.datetime.combine(row.date, dt.time(), dt.UTC))
+                for part in _by_model(row) if "model" in self._static else (row,):
+                    self._add_record((begin, self._key(part)), part)
 
     def rows(self) -> list[Row]:
         """Return the groups as rows with the report's own field names."""
@@ -163,12 +171,15 @@ class Fold:
 class _CodeSums:
     """Running sums of Claude Code records."""
 
-    measures: tuple[int, ...] = (0,) * len(ClaudeCodeRow.MEASURES)
+    measures: tuple[int | None, ...] = (0,) * len(ClaudeCodeRow.MEASURES)
     models: dict[str, ModelUse] = attrs.field(factory=dict)
     other_tools: dict[str, ToolUse] = attrs.field(factory=dict)
 
     def add(self, row: ClaudeCodeRow) -> None:
-        self.measures = tuple(map(operator.add, self.measures, _CODE_MEASURES(row)))
+        if row.model is None:
+            self.measures = tuple(map(operator.add, self.measures, _CODE_MEASURES(row)))
+        else:
+            self.measures = _UNKNOWN
         for use in row.models:
             known = self.models.get(use.model)
             self.models[use.model] = use if known is None else known.plus(use)
@@ -190,6 +201,18 @@ class _CodeSums:
             "models": tuple(models),
             "other_tools": tuple(self.other_tools[name] for name in sorted(self.other_tools)),
         }
+
+
+def _by_model(row: ClaudeCodeRow) -> Iterable[ClaudeCodeRow]:
+    """Return a row's parts by model; sessions, lines and proposals are of no model in particular.
+
+    Were they repeated in each part, their sums would count them as often as there are models.
+    """
+    unknown: dict[str, Any] = dict(zip(ClaudeCodeRow.MEASURES, _UNKNOWN, strict=True))
+    return [
+        msgspec.structs.replace(row, **unknown, model=use.model, models=(use,), other_tools=())
+        for use in row.models
+    ]
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], Any]:

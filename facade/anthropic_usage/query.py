@@ -116,8 +116,9 @@ class Query:
 
     def check_fold(self, dimensions: tuple[str, ...]) -> None:
         """Raise InvalidQuery unless rows of this query can be folded by `dimensions`."""
-        known = (*self.row.TIME[:1], *self.row.DIMENSIONS, *PERIODS)
-        available = {*self.row.TIME[:1], *self.dimensions, *PERIODS}
+        anyway = (*self.row.TIME[:1], *self.row.BREAKDOWN, *PERIODS)
+        known = (*self.row.TIME[:1], *self.row.DIMENSIONS, *self.row.BREAKDOWN, *PERIODS)
+        available = {*anyway, *self.dimensions}
         for name in dimensions:
             if name not in known:
                 raise InvalidQuery(_unknown("by()", name, known))

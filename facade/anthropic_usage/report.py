@@ -79,12 +79,16 @@ class _Lazy(Generic[R]):
     """Up to here the answer is whole and will not change; later buckets may still grow or did not
     exist yet. None until the report was read to its end once."""
 
+    read_at: dt.datetime | None
+    """The API's time when the answer was read to its end; None before."""
+
     pages: int | None
     """How many pages the last complete reading took; None before."""
 
     def __init__(self, query: Query) -> None:
         self.query = query
         self.settled_until = None
+        self.read_at = None
         self.pages = None
 
     def __repr__(self) -> str:
@@ -96,10 +100,12 @@ class _Lazy(Generic[R]):
 
     def _end(self, extent: _Extent) -> None:
         self.settled_until = extent.settled_until()
+        self.read_at = extent.now
         self.pages = extent.pages
 
     def _like(self, other: _Lazy[R]) -> None:
         self.settled_until = other.settled_until
+        self.read_at = other.read_at
         self.pages = other.pages
 
 

@@ -25,6 +25,8 @@ class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     DIMENSIONS: ClassVar[tuple[str, ...]] = ()
     MEASURES: ClassVar[tuple[str, ...]] = ()
     DERIVED: ClassVar[tuple[str, ...]] = ()
+    BREAKDOWN: ClassVar[tuple[str, ...]] = ()
+    """What groups can be made of beyond the dimensions, by what is nested in a row."""
     NESTED: ClassVar[tuple[str, ...]] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -203,8 +205,12 @@ class ClaudeCodeRow(Row, frozen=True, kw_only=True):
     """One actor's day of Claude Code on one kind of terminal and subscription.
 
     Source: platform.claude.com, claude-code-analytics-api. `actor` is the email address of a
-    `user_actor` or the key's name of an `api_actor`. The estimated cost overlaps the cost report:
-    never add the two. `date` is None on a group that is not one period.
+    `user_actor`, in lower case, so that one person in two spellings is one; or the key's name of an
+    `api_actor`, as it is written. The estimated cost overlaps the cost report: never add the two.
+    `date` is None on a group that is not one period.
+
+    The API splits tokens and estimated cost by model, and nothing else: in a group by `model` the
+    other measures are None, for they are not known.
     """
 
     TIME: ClassVar = ("date",)
@@ -217,6 +223,8 @@ class ClaudeCodeRow(Row, frozen=True, kw_only=True):
         "terminal_type",
         "is_remote",
     )
+    BREAKDOWN: ClassVar = ("model",)
+    TOOLS: ClassVar = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
     MEASURES: ClassVar = (
         "num_sessions",
         "lines_added",
@@ -249,23 +257,42 @@ class ClaudeCodeRow(Row, frozen=True, kw_only=True):
     subscription_type: str | None = None
     terminal_type: str | None = None
     is_remote: bool | None = None
-    num_sessions: int
-    lines_added: int
-    lines_removed: int
-    commits_by_claude_code: int
-    pull_requests_by_claude_code: int
-    edit_tool_accepted: int
-    edit_tool_rejected: int
-    multi_edit_tool_accepted: int
-    multi_edit_tool_rejected: int
-    write_tool_accepted: int
-    write_tool_rejected: int
-    notebook_edit_tool_accepted: int
-    notebook_edit_tool_rejected: int
+    model: str | None = None
+    """The model, in a group by `model`; `models` has it alone, then."""
+    num_sessions: int | None
+    lines_added: int | None
+    lines_removed: int | None
+    commits_by_claude_code: int | None
+    pull_requests_by_claude_code: int | None
+    edit_tool_accepted: int | None
+    edit_tool_rejected: int | None
+    multi_edit_tool_accepted: int | None
+    multi_edit_tool_rejected: int | None
+    write_tool_accepted: int | None
+    write_tool_rejected: int | None
+    notebook_edit_tool_accepted: int | None
+    notebook_edit_tool_rejected: int | None
     models: tuple[ModelUse, ...]
     """The breakdown by model, largest estimated cost first in groups."""
     other_tools: tuple[ToolUse, ...] = ()
     """Tools beyond the four named ones; not a column, so that the columns stay as documented."""
+
+    @property
+    def accepted(self) -> int | None:
+        """Proposals of any tool that were accepted; None where they are not known."""
+        return self._proposals("accepted")
+
+    @property
+    def rejected(self) -> int | None:
+        """Proposals of any tool that were rejected; None where they are not known."""
+        return self._proposals("rejected")
+
+    def _proposals(self, answer: str) -> int | None:
+        if self.num_sessions is None:
+            return None
+        named: int = sum(getattr(self, f"{tool}_{answer}") for tool in self.TOOLS)
+        others: int = sum(getattr(use, answer) for use in self.other_tools)
+        return named + others
 
     @property
     def input_tokens(self) -> int:

@@ -161,6 +161,42 @@ def test_claude_code_has_a_line_an_actor(run: Run, served: tuple[Simulator, Serv
     assert {line.split()[0] for line in done.stdout.splitlines()[2:-2]} == actors
 
 
+def test_claude_code_by_model_doubles_no_session(run: Run) -> None:
+    document = json.loads(run("claude-code", *SPAN, "--by", "model", "--json").stdout)
+    assert {row["num_sessions"] for row in document["rows"]} == {None}
+    assert document["totals"]["num_sessions"] > 0
+    costs = sum(Decimal(row["estimated_cost_usd"]) for row in document["rows"])
+    assert costs == Decimal(document["totals"]["estimated_cost_usd"]) > 0
+    table = run("claude-code", *SPAN, "--by", "model").stdout.splitlines()
+    assert table[2].split()[1:6] == ["-"] * 5
+
+
+@pytest.mark.parametrize("name", ["usage", "cost", "claude-code"])
+def test_a_part_of_a_week_or_month_says_so(name: str, run: Run) -> None:
+    span = ("--since", "2026-10-15", "--until", "2026-12-05")
+    bill = 19 if name == "cost" else 20  # of November; the newest day has no bill yet
+
+    def read(*by: str) -> list[tuple[int, int]]:
+        rows = json.loads(run(name, *span, "--by", *by, "--json").stdout)["rows"]
+        return [(row["days"], row["days_in_period"]) for row in rows]
+
+    assert read("month") == [(17, 31), (bill, 30)]
+    weeks = read("week")
+    assert (weeks[0], weeks[1]) == ((4, 7), (7, 7))
+    assert weeks[-1] == (bill - 15, 7)
+    assert sum(days for days, _ in weeks) == 17 + bill
+    assert {(6, 6), (1, 1)} <= set(read("week,month"))  # the week of 26 October
+    table = run(name, *span, "--by", "month").stdout
+    assert "17 of 31" in table
+    assert f"{bill} of 30" in table
+    whole = run(name, "--since", "2026-10-01", "--until", "2026-11-01", "--by", "month")
+    assert " of 31" not in whole.stdout
+    (line,) = csv.DictReader(
+        run(name, *span[:2], "--until", "2026-11-01", "--by", "month", "--csv").stdout.splitlines()
+    )
+    assert (line["days"], line["days_in_period"]) == ("17", "31")
+
+
 @pytest.mark.parametrize(("width", "read"), [("1d", "5 days"), ("1h", "120 hours")])
 def test_nothing_used_is_said(width: str, read: str, run: Run) -> None:
     done = run("usage", *SPAN, "--models", "claude-nobody-uses-this", "--bucket-width", width)

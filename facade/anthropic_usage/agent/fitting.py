@@ -30,7 +30,6 @@ _TITLES = {
     "claude_code": "Anthropic Claude Code report (productivity)",
 }
 _UNTRUSTED_VALUES = ("actor", "terminal_type")
-_TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 _NULLS = {
     "workspace_id": "workspace_id null is the default workspace.",
     "api_key_id": "api_key_id null is use without an API key (the Console).",
@@ -103,7 +102,8 @@ def _coarser(query: Query) -> list[tuple[str, ...]]:
     """Return by what to sum up when the records are too many, finest first."""
     asked: tuple[str, ...] = query.dimensions
     if issubclass(query.row, ClaudeCodeRow):
-        return [("day", "actor"), ("week", "actor"), ("actor",), ("week",), ("month",)]
+        who = ("actor", "actor_type")
+        return [("day", *who), ("week", *who), who, ("week",), ("month",)]
     levels: list[tuple[str, ...]] = []
     if query.width < DAY:
         levels.append(("day", *asked))
@@ -273,10 +273,8 @@ def _record(
 def _coding(row: ClaudeCodeRow, models: bool) -> dict[str, Any]:
     """Return what Claude Code's rows have beyond plain columns."""
     uses = row.other_tools
-    accepted = sum(getattr(row, f"{tool}_accepted") for tool in _TOOLS)
-    accepted += sum(use.accepted for use in uses)
-    asked = accepted + sum(getattr(row, f"{tool}_rejected") for tool in _TOOLS)
-    asked += sum(use.rejected for use in uses)
+    accepted, rejected = row.accepted or 0, row.rejected or 0
+    asked = accepted + rejected
     made: dict[str, Any] = {
         "estimated_cost_cents": plain(total(use.estimated_cost_cents for use in row.models)),
         "tool_acceptance_rate": round(accepted / asked, 3) if asked else None,

@@ -22,7 +22,6 @@ from .source import Source
 __all__ = ["Caching", "Coding", "DaySpend", "KeySpend", "Slice", "Spend", "spend"]
 
 _BILLED_TIERS = ("standard", "batch")
-_TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 _KINDS = {
     "web_search": "Web search",
     "code_execution": "Code execution",
@@ -286,22 +285,21 @@ def _keys(
 
 
 def _coding(rows: list[ClaudeCodeRow]) -> Coding:
+    def count(name: str) -> int:
+        return sum(getattr(row, name) for row in rows)
+
     people = len({row.actor for row in rows if row.actor_type == "user_actor"})
-    others = [tool for row in rows for tool in row.other_tools]
-    accepted = sum(getattr(row, f"{tool}_accepted") for row in rows for tool in _TOOLS)
-    rejected = sum(getattr(row, f"{tool}_rejected") for row in rows for tool in _TOOLS)
-    cost = total(row.estimated_cost_usd for row in rows)
     by_people = total(row.estimated_cost_usd for row in rows if row.actor_type == "user_actor")
     return Coding(
         people=people,
-        sessions=sum(row.num_sessions for row in rows),
-        lines_added=sum(row.lines_added for row in rows),
-        lines_removed=sum(row.lines_removed for row in rows),
-        commits=sum(row.commits_by_claude_code for row in rows),
-        pull_requests=sum(row.pull_requests_by_claude_code for row in rows),
-        accepted=accepted + sum(tool.accepted for tool in others),
-        rejected=rejected + sum(tool.rejected for tool in others),
-        estimated_cost=cost,
+        sessions=count("num_sessions"),
+        lines_added=count("lines_added"),
+        lines_removed=count("lines_removed"),
+        commits=count("commits_by_claude_code"),
+        pull_requests=count("pull_requests_by_claude_code"),
+        accepted=count("accepted"),
+        rejected=count("rejected"),
+        estimated_cost=total(row.estimated_cost_usd for row in rows),
         cost_per_person=by_people / people if people else None,
     )
 

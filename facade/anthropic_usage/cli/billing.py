@@ -66,10 +66,12 @@ def prices_command(
     """List prices in USD for a million tokens, as bundled: dated, and how sure each one is."""
     on = (parse_moment(day, "--date") if day else utc_now()).date()
     table = price_table(pricing_json)
+    wanted = None if model is None else table.model_named(model)
     prices = [
         price
         for price in table.prices
-        if (every or price.holds(on)) and (model is None or model in (price.model, *price.match))
+        if (every or price in table.prices_of(price.model, on))
+        and (wanted is None or price.model in wanted)
     ]
     if not prices:
         what = f"{model} has no price" if model else "there are no prices"
@@ -90,7 +92,7 @@ def prices_command(
             *(
                 Column(
                     heading,
-                    [f"{price.usd_per_mtok[kind].normalize():f}" for price in prices],
+                    [_rate(price, kind) for price in prices],
                     right=True,
                 )
                 for heading, kind in zip(_SHORT_KINDS, KINDS, strict=True)
@@ -116,7 +118,7 @@ def _price(price: Price, on: dt.date) -> dict[str, Any]:
         "names": " ".join(price.match),
         "valid_from": None if price.valid_from == dt.date.min else price.valid_from,
         "valid_to": price.valid_to,
-        **{f"{kind}_usd_per_mtok": price.usd_per_mtok[kind] for kind in KINDS},
+        **{f"{kind}_usd_per_mtok": price.usd_per_mtok.get(kind) for kind in KINDS},
         "batch_multiplier": price.batch_multiplier,
         "us_geo_multiplier": price.us_geo_multiplier,
         "fast_multiplier": price.fast_multiplier(on) if price.fast else None,
@@ -128,6 +130,12 @@ def _price(price: Price, on: dt.date) -> dict[str, Any]:
     }
 
 
+def _rate(price: Price, kind: str) -> str:
+    """Write a price; one that no source says is none, not nothing."""
+    rate = price.usd_per_mtok.get(kind)
+    return "-" if rate is None else plain(rate)
+
+
 def _day(day: dt.date | None) -> str:
     return "-" if day in (None, dt.date.min) else str(day)
 
@@ -137,7 +145,12 @@ def _besides(price: Price, on: dt.date) -> str:
     if price.us_geo_multiplier:
         parts.append(f"US x{price.us_geo_multiplier}")
     if price.fast_multiplier(on) != 1:
-        parts.append(f"fast x{price.fast_multiplier(on)}")
+        across = (
+            " (any window)"
+            if price.fast and price.long_context and price.fast.across_context
+            else ""
+        )
+        parts.append(f"fast x{price.fast_multiplier(on)}{across}")
     if price.long_context:
         threshold = price.long_context.threshold_input_tokens // 1000
         parts.append(f"above {threshold}k x{price.long_context.input_multiplier}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from ..errors import InvalidQuery
 from ..human import count
 from ..moments import parse_moment
+from ..sinks.plain import plain_value
 from ..sinks.sink import Staged
 from .answers import Column, Output, answer, answer_options, print_columns
 from .session import note
@@ -49,31 +51,31 @@ def lake_group() -> None:
 @click.pass_context
 def verify_command(context: click.Context, root: str, output: Output) -> None:
     """Prove every day whole: raw, decoded again, is what the tables say. Exit code 1 if not."""
-    from ..lake.storage import LakeError
     from ..lake.upkeep import verify
 
-    storage = _lake(root)
-    found = verify(storage)
-    if not found.days:
-        # A root that was mistyped is not proven whole.
-        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
+    found = verify(_lake(root))
 
     def show(out: IO[str]) -> None:
         for problem in found.problems:
             out.write(f"{problem}\n")
-        verdict = f"{len(found.problems)} problems" if found.problems else "all whole"
-        out.write(f"{count(found.days)} days, {count(found.files)} files: {verdict}\n")
+        verdict = _many(len(found.problems), "problem") if found.problems else "all whole"
+        out.write(f"{_many(found.days, 'day')}, {_many(found.files, 'file')}: {verdict}\n")
 
     answer(output, {"ok": not found.problems, **_fields(found)}, show)
     for sentence in found.notes:
         note(sentence)
     if found.gaps:
         note(
-            f"{len(found.gaps)} days are missing, the first is {found.gaps[0]}: "
+            f"{_many(len(found.gaps), 'day')} missing, from {found.gaps[0]} on: "
             "anthropic-usage-track --catch-up 3"
         )
+    for day, missing in found.lacking.items():
+        note(f"{day} lacks {', '.join(missing)}: anthropic-usage-track --catch-up 3")
     if found.waste:
-        note(f"{found.waste} files belong to no snapshot; the next tracking removes them")
+        note(
+            f"{_many(found.waste, 'file')} of no snapshot: a killed run's, which the next tracking "
+            "removes, or those of a lost manifest, which anthropic-usage lake rebuild makes again"
+        )
     context.exit(1 if found.problems else 0)
 
 
@@ -86,12 +88,17 @@ def _fields(found: Any) -> dict[str, Any]:
 @answer_options("table", "json")
 def rebuild_command(root: str, output: Output) -> None:
     """Make the tables of every day's newest snapshot from raw alone, at today's price table."""
-    from ..lake.upkeep import rebuild
+    from ..lake.storage import Storage
+    from ..lake.upkeep import lost_manifests, rebuild
 
-    storage = _lake(root)
+    # Where all manifests are lost there is a lake nevertheless.
+    storage = Storage(root)
+    if not lost_manifests(storage):
+        storage = _lake(root)
     with storage.lock():
         written = rebuild(storage)
-    answer(output, {"rebuilt": written}, lambda out: _line(out, f"rebuilt {count(written)} days"))
+    said = f"rebuilt {_many(written, 'day')}" if written else "nothing to rebuild"
+    answer(output, {"rebuilt": written}, lambda out: _line(out, said))
 
 
 @lake_group.command("changes", epilog="Example: anthropic-usage lake changes --since 2026-02-01")
@@ -152,7 +159,7 @@ def prune_command(keep: int, root: str, output: Output) -> None:
     answer(
         output,
         {"removed": removed},
-        lambda out: _line(out, f"removed {count(removed)} older snapshots"),
+        lambda out: _line(out, f"removed {_many(removed, 'older snapshot')}"),
     )
 
 
@@ -171,7 +178,7 @@ def delta_command(root: str, output: Output) -> None:
 
     def show(out: IO[str]) -> None:
         for table, (version, changed) in versions.items():
-            said = f"{count(changed)} days committed" if changed else "nothing new"
+            said = f"{_many(changed, 'day')} committed" if changed else "nothing new"
             out.write(f"{table}: version {version}, {said}\n")
 
     plain = {name: {"version": v, "days": n} for name, (v, n) in versions.items()}
@@ -187,6 +194,10 @@ def _lake(root: str) -> Storage:
     if not storage.list(MANIFESTS):
         raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
     return storage
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def _line(out: IO[str], text: str) -> None:
@@ -212,7 +223,12 @@ group, money as decimals. Only the newest snapshot of a day is there.""",
 @_root
 @click.option("--from-lake", "root_too", metavar="ROOT", help="The same as --datalake-root.")
 @click.option(
-    "--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True
+    "--engine",
+    type=click.Choice(["duckdb", "spark"]),
+    default="duckdb",
+    show_default=True,
+    help="DuckDB is fenced in. Spark has no sandbox: its plans are checked, its environment holds "
+    "no key, but trust what you let it run.",
 )
 @click.option("--master", default="local[*]", show_default=True, help="Spark's master.")
 @click.option("--parquet", "parquet_file", type=click.Path(dir_okay=False), help="Write Parquet.")
@@ -229,10 +245,13 @@ def sql_command(
     """Ask a lake in SQL; read-only, no network, no key."""
     from ..lake.sql import query
     from ..lake.storage import Storage
+    from ..lake.values import rows_of
 
     if not statement.strip():
         raise InvalidQuery("give a SELECT")
-    table = query(Storage(root_too or root), statement, engine=engine, master=master)
+    table = query(
+        Storage(root if root_too is None else root_too), statement, engine=engine, master=master
+    )
     if parquet_file is not None:
         from pathlib import Path
 
@@ -240,9 +259,9 @@ def sql_command(
 
         with Staged(Path(parquet_file).resolve()) as staged:
             pq.write_table(table, staged.file, compression="zstd")
-        note(f"wrote {count(table.num_rows)} rows into {parquet_file}")
+        note(f"wrote {_many(table.num_rows, 'row')} into {parquet_file}")
         return
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows = rows_of(table)
     names = list(table.column_names)
 
     def show(out: IO[str]) -> None:
@@ -257,7 +276,7 @@ def sql_command(
 
     answer(output, rows, show, rows, names)
     if output.format == "table" and len(rows) > _MOST:
-        note(f"{count(len(rows) - _MOST)} more rows; --csv or --parquet has all of them")
+        note(f"{_many(len(rows) - _MOST, 'more row')}; --csv or --parquet has all of them")
 
 
 def _cell(value: Any) -> str:
@@ -269,7 +288,13 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, Decimal):
         return f"{value:,f}" if value == int(value) else plain(value)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return (
+        json.dumps(plain_value(value), ensure_ascii=False)
+        if isinstance(value, dict | list)
+        else str(value)
+    )
 
 
 def _right(rows: list[dict[str, Any]], name: str) -> bool:

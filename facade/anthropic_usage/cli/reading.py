@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
+import attrs
 import click
 
-from ..errors import IncompleteReportWarning
+from ..analysis.periods import Extent, extents
+from ..errors import IncompleteReportWarning, InvalidQuery
 from ..fold import Fold
-from ..moments import DAY, rfc3339, utc_now
+from ..moments import DAY, ceil, rfc3339, utc_now
 from ..query import (
     COST_DESCRIPTION_DIMENSIONS,
     PERIODS,
@@ -93,7 +95,7 @@ def limit_option(most: str) -> Callable[[Any], Any]:
 
 def _dimensions(row: type[Row], more: str = "") -> str:
     """Return the last paragraph of a command's help."""
-    return f"--by takes {', '.join((*row.DIMENSIONS, *PERIODS))}. {more}"
+    return f"--by takes {', '.join((*row.DIMENSIONS, *row.BREAKDOWN, *PERIODS))}. {more}"
 
 
 @click.command(
@@ -208,6 +210,7 @@ Examples:
   anthropic-usage claude-code --since mtd --by actor
   anthropic-usage claude-code --since 30d --by week
   anthropic-usage claude-code --since yesterday --json
+  anthropic-usage claude-code --since mtd --map teams.yml  teams, seats, cost for each person
   anthropic-usage claude-code --demo
 
 """
@@ -215,19 +218,54 @@ Examples:
 )
 @range_options
 @by_option
+@click.option(
+    "--map",
+    "map_file",
+    metavar="FILE",
+    help="Whose team who is in, by address, name or API key: YAML, JSON or CSV as for chargeback.",
+)
+@click.option("--people", "for_people", is_flag=True, help="The same answer without teams.")
 @limit_option("1000 records")
 @output_options
 @connection_options
 def claude_code(
-    connection: Connection, by: tuple[str, ...], printing: Printing, **asked: Any
+    connection: Connection,
+    by: tuple[str, ...],
+    map_file: str | None,
+    for_people: bool,
+    printing: Printing,
+    **asked: Any,
 ) -> None:
     """What Claude Code did: sessions, lines, commits, cost.
 
     The table has a line an actor unless --by says otherwise; the other formats have every record.
-    The estimated cost overlaps the cost report: never add the two.
+    With --map or --people: teams, who has a seat and used it, weeks, cost for each person, session
+    and pull request. The estimated cost overlaps the cost report: never add the two. Addresses are
+    read in lower case, so one person in two spellings is one; API keys are not people.
     """
+    if map_file is not None or for_people:
+        if by:
+            raise InvalidQuery("--map and --people have an answer of their own: leave out --by")
+        _people(connection, claude_code_query(connection, **asked), map_file, printing)
+        return
     folded = comma_separated(by) or (("actor",) if printing.format == "table" else ())
     _run(connection, claude_code_query(connection, **asked), folded or None, printing)
+
+
+def _people(
+    connection: Connection, query: ClaudeCodeQuery, map_file: str | None, printing: Printing
+) -> None:
+    """Answer for whoever answers for a team."""
+    from ..analysis.people import people
+    from .billing import read_owners
+    from .people import print_people
+
+    owners = None if map_file is None else read_owners(map_file)
+    with connection.source() as source, spool(printing.output) as out:
+        result = people(source, query.starting_at, query.ending_at, owners=owners)
+        sentences = print_people(result, printing, out)
+    for sentence in sentences:
+        note(sentence)
 
 
 def claude_code_query(
@@ -312,19 +350,26 @@ def _print(
     """Print a report; returns the headings of what a table had no room for."""
     query = report.query
     columns = query.columns() if by is None else _group_columns(query, by)
+    days = _extents(report, rows, by or ())
     if printing.format == "table":
         from .tables import print_table
 
-        return print_table(query, rows, totals, by, out)
+        partial = days if any(extent.partial for extent in days or ()) else None
+        return print_table(query, rows, totals, by, out, days=partial)
+    more = [attrs.asdict(extent) for extent in days or ()]
     if printing.format == "csv":
-        write_csv(rows, columns, out, printing.excel_safe)
-    elif printing.format == "ndjson":
-        for row in rows:
-            out.write(json.dumps(plain_row(row, columns), ensure_ascii=False) + "\n")
+        write_csv(rows, columns, out, printing.excel_safe, more)
+        return ()
+    lines = [plain_row(row, columns) for row in rows]
+    if days is not None:
+        lines = [{**line, **said} for line, said in zip(lines, more, strict=True)]
+    if printing.format == "ndjson":
+        for line in lines:
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
     else:
         document = {
             "query": {**query.describe(), **({} if by is None else {"by": list(by)})},
-            "rows": [plain_row(row, columns) for row in rows],
+            "rows": lines,
             "totals": plain_row(totals, _group_columns(query, ())),
             "complete": complete,
             "settled_until": plain_value(report.settled_until),
@@ -334,12 +379,20 @@ def _print(
     return ()
 
 
+def _extents(report: Report[Any], rows: list[Row], by: tuple[str, ...]) -> list[Extent] | None:
+    """Return how many days of its week or month each group holds, as far as was read."""
+    query = report.query
+    until = min(report.settled_until or query.ending_at, query.ending_at)
+    return extents(rows, by, query.starting_at.date(), ceil(until, DAY).date())
+
+
 def _group_columns(query: Query, by: tuple[str, ...]) -> tuple[str, ...]:
     """Return the fields that folded rows have something in."""
     row = query.row
     periods = tuple(name for name in by if name in PERIODS)
     timed = row.TIME if periods or set(row.TIME) & set(by) else ()
-    dimensions = tuple(name for name in row.DIMENSIONS if name in by)
+    wanted = {*by, "actor_type"} if "actor" in by else set(by)
+    dimensions = tuple(name for name in (*row.DIMENSIONS, *row.BREAKDOWN) if name in wanted)
     columns = (*periods, *timed, *dimensions, *row.MEASURES, *row.DERIVED, *row.NESTED)
     return tuple(dict.fromkeys(columns))
 

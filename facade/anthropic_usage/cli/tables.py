@@ -20,7 +20,7 @@ from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 if TYPE_CHECKING:
     Cell = Callable[[Any], Any]
 
-__all__ = ["print_table"]
+__all__ = ["TableColumn", "actor_label", "print_fitted", "print_table"]
 
 _NULLS = {
     "workspace_id": "(default workspace)",
@@ -66,13 +66,12 @@ _USAGE: list[tuple[str, Cell]] = [
 ]
 _USAGE_GIVES_WAY = ("searches", "cache write", "cache read")
 _COST: list[tuple[str, Cell]] = [("amount", lambda row: human.dollars(row.amount_usd))]
-_TOOLS = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 _CLAUDE_CODE: list[tuple[str, Cell]] = [
-    ("sessions", lambda row: human.count(row.num_sessions)),
-    ("lines +", lambda row: human.count(row.lines_added)),
-    ("lines -", lambda row: human.count(row.lines_removed)),
-    ("commits", lambda row: human.count(row.commits_by_claude_code)),
-    ("PRs", lambda row: human.count(row.pull_requests_by_claude_code)),
+    ("sessions", lambda row: _known(row.num_sessions)),
+    ("lines +", lambda row: _known(row.lines_added)),
+    ("lines -", lambda row: _known(row.lines_removed)),
+    ("commits", lambda row: _known(row.commits_by_claude_code)),
+    ("PRs", lambda row: _known(row.pull_requests_by_claude_code)),
     ("accepted", lambda row: _acceptance(row)),
     (
         "tokens",
@@ -93,20 +92,34 @@ def print_table(
     out: IO[str],
     title: str | None = None,
     names: Mapping[str, str] | None = None,
+    days: Sequence[object] | None = None,
 ) -> tuple[str, ...]:
     """Print rows and their totals; `by` is what they were folded by, None if they were not.
 
-    `names` are shown instead of the ids they belong to. Returns the headings of the columns that
+    `names` are shown instead of the ids they belong to, `days` says how many days of its period
+    each row holds. Returns the headings of the columns that
     were left out because the terminal is too narrow for them; where there is none, nothing is.
     """
+    columns = _columns(query, rows, totals, by, names or {})
+    if days is not None:
+        place = sum(not column.measure for column in columns)
+        columns.insert(
+            place, TableColumn(heading="days", cells=[str(said) for said in days], total="")
+        )
+    return print_fitted(columns, out, title, footer=len(rows) > 1)
+
+
+def print_fitted(
+    columns: Sequence[TableColumn], out: IO[str], title: str | None = None, *, footer: bool = False
+) -> tuple[str, ...]:
+    """Print columns, as many as there is room for; returns the headings of those left out."""
     tty = out.isatty()
     console = Console(file=out, width=None if tty else _NO_LIMIT, highlight=False)
-    columns = _columns(query, rows, totals, by, names or {})
     shown, stacked = _fit(columns, console.width)
     table = Table(
         box=box.SIMPLE,
         show_edge=False,
-        show_footer=len(rows) > 1,
+        show_footer=footer,
         pad_edge=False,
         collapse_padding=stacked,
     )
@@ -133,7 +146,7 @@ def print_table(
 
 
 @attrs.frozen(kw_only=True)
-class _Column:
+class TableColumn:
     """One column, every cell written out."""
 
     heading: str
@@ -169,9 +182,9 @@ def _columns(
     totals: Row,
     by: tuple[str, ...] | None,
     names: Mapping[str, str],
-) -> list[_Column]:
+) -> list[TableColumn]:
     labels = [
-        _Column(
+        TableColumn(
             heading=heading,
             cells=[names.get(text, text) for text in map(str, map(cell, rows))],
             total="" if place else "total",
@@ -181,7 +194,7 @@ def _columns(
     ]
     measures, giving_way = _measures(query.row)
     return labels + [
-        _Column(
+        TableColumn(
             heading=heading,
             cells=[cell(row) for row in rows],
             total=cell(totals),
@@ -192,7 +205,7 @@ def _columns(
     ]
 
 
-def _fit(columns: list[_Column], room: int) -> tuple[list[_Column], bool]:
+def _fit(columns: Sequence[TableColumn], room: int) -> tuple[Sequence[TableColumn], bool]:
     """Return the columns that fit, and whether their headings are stacked.
 
     First the headings' words go one above the other, then the least telling measures go, and only
@@ -210,7 +223,7 @@ def _fit(columns: list[_Column], room: int) -> tuple[list[_Column], bool]:
     return shown, True
 
 
-def _width(columns: list[_Column], stacked: bool, narrowest: bool = False) -> int:
+def _width(columns: Sequence[TableColumn], stacked: bool, narrowest: bool = False) -> int:
     gap = _TIGHT_GAP if stacked else _GAP
     widths = (column.narrowest if narrowest else column.width(stacked) for column in columns)
     return sum(widths) + gap * (len(columns) - 1)
@@ -243,6 +256,8 @@ def _time(query: Query) -> tuple[str, Cell]:
 
 
 def _dimension(query: Query, name: str) -> Cell:
+    if name == "actor":
+        return actor_label
     null = _NULLS.get(name, "-")
 
     def cell(row: Row) -> str:
@@ -254,6 +269,15 @@ def _dimension(query: Query, name: str) -> Cell:
     return cell
 
 
+def actor_label(row: ClaudeCodeRow) -> str:
+    """Write who it was: a person's address as it is, and of all others what they are."""
+    name = "-" if row.actor is None else human.clean(row.actor)
+    if row.actor_type == "user_actor":
+        return name
+    kind = {"api_actor": "API key", None: "kind not said"}.get(row.actor_type, row.actor_type)
+    return f"{name} ({human.clean(kind)})"
+
+
 def _measures(row: type[Row]) -> tuple[list[tuple[str, Cell]], tuple[str, ...]]:
     """Return the measures' columns, and which of them give way first."""
     if issubclass(row, UsageRow):
@@ -262,8 +286,11 @@ def _measures(row: type[Row]) -> tuple[list[tuple[str, Cell]], tuple[str, ...]]:
 
 
 def _acceptance(row: ClaudeCodeRow) -> str:
-    accepted: int = sum(getattr(row, f"{tool}_accepted") for tool in _TOOLS)
-    accepted += sum(use.accepted for use in row.other_tools)
-    rejected: int = sum(getattr(row, f"{tool}_rejected") for tool in _TOOLS)
-    rejected += sum(use.rejected for use in row.other_tools)
-    return human.percent(accepted, accepted + rejected)
+    if row.accepted is None or row.rejected is None:
+        return "-"
+    return human.percent(row.accepted, row.accepted + row.rejected)
+
+
+def _known(number: int | None) -> str:
+    """Write a count; "-" where the API does not say it."""
+    return "-" if number is None else human.count(number)

@@ -110,6 +110,8 @@ def track(
 
     overrides = _overrides(pricing_json)
     agents = agent_map(os.environ.get(AGENTS))
+    if root is not None and not root.strip():
+        raise InvalidQuery("--datalake-root is empty: give a folder or a URL, or leave it out")
     if connection.demo and root is None:
         raise InvalidQuery(
             "--demo invents its data: give it a lake of its own, --datalake-root DIR"
@@ -236,7 +238,8 @@ def _overrides(pricing_json: str | None) -> Mapping[str, Any]:
     text = pricing_json
     if not text.lstrip().startswith("{"):
         text = read_text(pricing_json, "--pricing-json")
-    PriceTable.bundled().with_overrides(text)
+    for name in PriceTable.bundled().with_overrides(text).strangers:
+        note(f"--pricing-json: {name!r} is no model of the price table")
     stated: dict[str, Any] = json.loads(text, parse_float=str, parse_int=str)
     return stated
 

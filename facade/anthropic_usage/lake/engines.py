@@ -28,16 +28,12 @@ _PLANS = {
     "LocalLimit", "LocalRelation", "LogicalRDD", "LogicalRelation", "Offset", "OneRowRelation",
     "Pivot", "Project", "Range", "RebalancePartitions", "Repartition", "RepartitionByExpression",
     "ResolvedHint", "Sample", "Sort", "SubqueryAlias", "Tail", "Union", "Unpivot", "View", "Window",
-    "WithCTE", "UnresolvedWith", "RelationTimeTravel", "OrderedDistinct", "LimitAll",
+    "WithCTE", "WithWindowDefinition", "OrderedDistinct", "LimitAll",
 }  # fmt: skip
 """Nodes of analysed plans that read or compute."""
 _OUTSIDE = re.compile(
     r"CallMethodViaReflection|TryReflect|StaticInvoke|\bInvoke\b|PythonUDF|ScalaUDF|HiveGenericUDF|"
-    r"HiveSimpleUDF|InputFile|CurrentUser|SparkVersion"
-)
-_WORDS = re.compile(
-    r"\b(?:try_)?reflect\s*\(|\bjava_method\s*\(|\btransform\s*\([^()]*\)\s*(?:row|using)",
-    re.IGNORECASE,
+    r"HiveSimpleUDF|InputFile|CurrentUser|SparkVersion|\.xml\."
 )
 
 
@@ -92,12 +88,10 @@ def spark_table(session: Any, sql: str) -> Any:
     java: Any = require("py4j.protocol", "spark")
     refusal = InvalidQuery("give one SELECT over the tables: a lake is read here, never written")
     try:
-        if _WORDS.search(sql):
-            raise refusal
-        # Parsed and analysed, which runs nothing; only then is it known what it would do.
+        # Parsed, and only then analysed, for what is no query may be carried out when analysed.
         state = session._jsparkSession.sessionState()
-        plan = state.analyzer().execute(state.sqlParser().parsePlan(sql))
-        if not _reads_only(plan):
+        plan = state.sqlParser().parsePlan(sql)
+        if not _reads_only(plan) or not _reads_only(state.analyzer().execute(plan)):
             raise refusal
         return session.sql(sql).toArrow()
     except errors.PySparkException as error:
@@ -114,7 +108,9 @@ def _reads_only(plan: Any) -> bool:
     while pending:
         node = pending.pop()
         places += 1
-        if node.nodeName().split()[0] not in _PLANS or _OUTSIDE.search(_expressions(node)):
+        name = node.getClass().getSimpleName()
+        known = name in _PLANS or (name.startswith("Unresolved") and "Execute" not in name)
+        if not known or _OUTSIDE.search(_expressions(node)):
             return False
         for more in (node.children(), node.innerChildren(), node.subqueries()):
             pending += [more.apply(place) for place in range(more.size())]

@@ -190,8 +190,7 @@ def may_be_fast(prices: PriceTable, day: dt.date, read: Read) -> bool:
         for bucket in part.page.data
         for result in usage_results(bucket)
     }
-    found = [prices.price_of(model, day) for model in models if model]
-    return any(price is not None and price.fast_multiplier(day) != 1 for price in found)
+    return any(prices.may_be_fast(model, day) for model in models)
 
 
 def _span(first: dt.date, last: dt.date) -> str:

@@ -65,6 +65,8 @@ class Verified:
     waste: int
     """Files that belong to no snapshot: a killed run's, or those of a manifest that is lost."""
     notes: tuple[str, ...] = ()
+    lacking: Mapping[dt.date, tuple[str, ...]] = attrs.field(factory=dict)
+    """Days that were tracked without something, and what it is."""
 
 
 def verify(storage: Storage) -> Verified:
@@ -88,6 +90,11 @@ def verify(storage: Storage) -> Verified:
         gaps=tuple(_gaps(known)),
         waste=len(loose),
         notes=tuple(notes),
+        lacking={
+            day: tuple(sorted(manifest.lacks))
+            for day, manifest in newest(known).items()
+            if manifest.lacks
+        },
     )
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from ..query import Query
@@ -83,18 +84,23 @@ class NdjsonSink(_TextSink):
 
 
 def write_csv(
-    table: list[Row], columns: tuple[str, ...], out: IO[str], excel_safe: bool = True
+    table: list[Row],
+    columns: tuple[str, ...],
+    out: IO[str],
+    excel_safe: bool = True,
+    more: Sequence[Mapping[str, int]] = (),
 ) -> None:
-    """Write rows that are already at hand, such as groups."""
+    """Write rows that are already at hand, such as groups; `more` is what else is said of each."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in table:
-        writer.writerow(_cells(row, columns, excel_safe))
+    writer.writerow((*columns, *(more[0] if more else ())))
+    for row, said in zip(table, more or [{}] * len(table), strict=True):
+        writer.writerow((*_cells(row, columns, excel_safe), *said.values()))
 
 
 def _cells(row: Row, columns: tuple[str, ...], excel_safe: bool) -> list[Any]:
+    texts = (*row.DIMENSIONS, *row.BREAKDOWN)
     return [
-        disarm(cell) if excel_safe and name in row.DIMENSIONS else cell
+        disarm(cell) if excel_safe and name in texts else cell
         for name, cell in ((name, _cell(getattr(row, name))) for name in columns)
     ]
 
