@@ -13,8 +13,11 @@ _USE = {
     "web_search_requests": ("int64", "web searches"),
     "input_tokens": ("int64", "all input tokens"),
     "total_tokens": ("int64", "all tokens"),
-    "estimated_cost_low_usd": ("decimal(38,15)", "at list prices, at the least"),
-    "estimated_cost_usd": ("decimal(38,15)", "at list prices, at the most"),
+    "estimated_cost_low_usd": (
+        "decimal(38,15)",
+        "at list prices, at the least; null without a price",
+    ),
+    "estimated_cost_usd": ("decimal(38,15)", "at list prices, at the most; null without a price"),
     "unpriced_tokens": ("int64", "tokens of models without a list price on the day"),
     "unbilled_tokens": ("int64", "tokens of tiers that are not billed by the token"),
 }

@@ -227,8 +227,8 @@ def print_columns(columns: Sequence[Column], out: IO[str], title: str | None = N
     )
     for column in columns:
         table.add_column(
-            column.heading,
-            clean(column.total),
+            Text(clean(column.heading)),
+            Text(clean(column.total)),
             justify="right" if column.right else "left",
             no_wrap=column.right,
             overflow="fold",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+import json
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InvalidQuery
 from ..human import count
 from ..moments import parse_moment
+from ..sinks.plain import plain_value
 from ..sinks.sink import Staged
 from .answers import Column, Output, answer, answer_options, print_columns
 from .session import note
+
+if TYPE_CHECKING:
+    from ..lake.storage import Storage
 
 __all__ = ["lake_group", "sql_command"]
 
@@ -46,31 +51,31 @@ def lake_group() -> None:
 @click.pass_context
 def verify_command(context: click.Context, root: str, output: Output) -> None:
     """Prove every day whole: raw, decoded again, is what the tables say. Exit code 1 if not."""
-    from ..lake.storage import LakeError, Storage
     from ..lake.upkeep import verify
 
-    storage = Storage(root)
-    found = verify(storage)
-    if not found.days:
-        # A root that was mistyped is not proven whole.
-        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
+    found = verify(_lake(root))
 
     def show(out: IO[str]) -> None:
         for problem in found.problems:
             out.write(f"{problem}\n")
-        verdict = f"{len(found.problems)} problems" if found.problems else "all whole"
-        out.write(f"{count(found.days)} days, {count(found.files)} files: {verdict}\n")
+        verdict = _many(len(found.problems), "problem") if found.problems else "all whole"
+        out.write(f"{_many(found.days, 'day')}, {_many(found.files, 'file')}: {verdict}\n")
 
     answer(output, {"ok": not found.problems, **_fields(found)}, show)
     for sentence in found.notes:
         note(sentence)
     if found.gaps:
         note(
-            f"{len(found.gaps)} days are missing, the first is {found.gaps[0]}: "
+            f"{_many(len(found.gaps), 'day')} missing, from {found.gaps[0]} on: "
             "anthropic-usage-track --catch-up 3"
         )
+    for day, missing in found.lacking.items():
+        note(f"{day} lacks {', '.join(missing)}: anthropic-usage-track --catch-up 3")
     if found.waste:
-        note(f"{found.waste} files belong to no snapshot; the next tracking removes them")
+        note(
+            f"{_many(found.waste, 'file')} of no snapshot: a killed run's, which the next tracking "
+            "removes, or those of a lost manifest, which anthropic-usage lake rebuild makes again"
+        )
     context.exit(1 if found.problems else 0)
 
 
@@ -84,12 +89,16 @@ def _fields(found: Any) -> dict[str, Any]:
 def rebuild_command(root: str, output: Output) -> None:
     """Make the tables of every day's newest snapshot from raw alone, at today's price table."""
     from ..lake.storage import Storage
-    from ..lake.upkeep import rebuild
+    from ..lake.upkeep import lost_manifests, rebuild
 
+    # Where all manifests are lost there is a lake nevertheless.
     storage = Storage(root)
+    if not lost_manifests(storage):
+        storage = _lake(root)
     with storage.lock():
         written = rebuild(storage)
-    answer(output, {"rebuilt": written}, lambda out: _line(out, f"rebuilt {count(written)} days"))
+    said = f"rebuilt {_many(written, 'day')}" if written else "nothing to rebuild"
+    answer(output, {"rebuilt": written}, lambda out: _line(out, said))
 
 
 @lake_group.command("changes", epilog="Example: anthropic-usage lake changes --since 2026-02-01")
@@ -98,10 +107,9 @@ def rebuild_command(root: str, output: Output) -> None:
 @answer_options("table", "json", "csv")
 def changes_command(since: str | None, root: str, output: Output) -> None:
     """List restatements: what a day said when it was over, and says now."""
-    from ..lake.storage import Storage
     from ..lake.upkeep import changes
 
-    found = changes(Storage(root), parse_moment(since, "--since").date() if since else None)
+    found = changes(_lake(root), parse_moment(since, "--since").date() if since else None)
     rows = [
         {
             "date": change.date,
@@ -143,16 +151,15 @@ def changes_command(since: str | None, root: str, output: Output) -> None:
 @answer_options("table", "json")
 def prune_command(keep: int, root: str, output: Output) -> None:
     """Remove older snapshots; the newest of a day is the day."""
-    from ..lake.storage import Storage
     from ..lake.upkeep import prune
 
-    storage = Storage(root)
+    storage = _lake(root)
     with storage.lock():
         removed = prune(storage, keep)
     answer(
         output,
         {"removed": removed},
-        lambda out: _line(out, f"removed {count(removed)} older snapshots"),
+        lambda out: _line(out, f"removed {_many(removed, 'older snapshot')}"),
     )
 
 
@@ -164,19 +171,33 @@ def prune_command(keep: int, root: str, output: Output) -> None:
 def delta_command(root: str, output: Output) -> None:
     """Commit the newest snapshots to Delta logs beside the tables; needs the extra 'delta'."""
     from ..lake.delta import commit
-    from ..lake.storage import Storage
 
-    storage = Storage(root)
+    storage = _lake(root)
     with storage.lock():
         versions = commit(storage)
 
     def show(out: IO[str]) -> None:
         for table, (version, changed) in versions.items():
-            said = f"{count(changed)} days committed" if changed else "nothing new"
+            said = f"{_many(changed, 'day')} committed" if changed else "nothing new"
             out.write(f"{table}: version {version}, {said}\n")
 
     plain = {name: {"version": v, "days": n} for name, (v, n) in versions.items()}
     answer(output, plain, show)
+
+
+def _lake(root: str) -> Storage:
+    """Return the lake at a root; raises LakeError if there is none, which is not whole."""
+    from ..lake.snapshot import MANIFESTS
+    from ..lake.storage import LakeError, Storage
+
+    storage = Storage(root)
+    if not storage.list(MANIFESTS):
+        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
+    return storage
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def _line(out: IO[str], text: str) -> None:
@@ -202,7 +223,12 @@ group, money as decimals. Only the newest snapshot of a day is there.""",
 @_root
 @click.option("--from-lake", "root_too", metavar="ROOT", help="The same as --datalake-root.")
 @click.option(
-    "--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True
+    "--engine",
+    type=click.Choice(["duckdb", "spark"]),
+    default="duckdb",
+    show_default=True,
+    help="DuckDB is fenced in. Spark has no sandbox: its plans are checked, its environment holds "
+    "no key, but trust what you let it run.",
 )
 @click.option("--master", default="local[*]", show_default=True, help="Spark's master.")
 @click.option("--parquet", "parquet_file", type=click.Path(dir_okay=False), help="Write Parquet.")
@@ -219,10 +245,13 @@ def sql_command(
     """Ask a lake in SQL; read-only, no network, no key."""
     from ..lake.sql import query
     from ..lake.storage import Storage
+    from ..lake.values import rows_of
 
     if not statement.strip():
         raise InvalidQuery("give a SELECT")
-    table = query(Storage(root_too or root), statement, engine=engine, master=master)
+    table = query(
+        Storage(root if root_too is None else root_too), statement, engine=engine, master=master
+    )
     if parquet_file is not None:
         from pathlib import Path
 
@@ -230,9 +259,9 @@ def sql_command(
 
         with Staged(Path(parquet_file).resolve()) as staged:
             pq.write_table(table, staged.file, compression="zstd")
-        note(f"wrote {count(table.num_rows)} rows into {parquet_file}")
+        note(f"wrote {_many(table.num_rows, 'row')} into {parquet_file}")
         return
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows = rows_of(table)
     names = list(table.column_names)
 
     def show(out: IO[str]) -> None:
@@ -247,7 +276,7 @@ def sql_command(
 
     answer(output, rows, show, rows, names)
     if output.format == "table" and len(rows) > _MOST:
-        note(f"{count(len(rows) - _MOST)} more rows; --csv or --parquet has all of them")
+        note(f"{_many(len(rows) - _MOST, 'more row')}; --csv or --parquet has all of them")
 
 
 def _cell(value: Any) -> str:
@@ -259,7 +288,13 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, Decimal):
         return f"{value:,f}" if value == int(value) else plain(value)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return (
+        json.dumps(plain_value(value), ensure_ascii=False)
+        if isinstance(value, dict | list)
+        else str(value)
+    )
 
 
 def _right(rows: list[dict[str, Any]], name: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import importlib.metadata
 import json
 import os
 import sys
@@ -44,8 +46,9 @@ Examples:
   anthropic-usage-track --demo --datalake-root /tmp/lake --date 2026-11-10
 
 \b
-Exit codes: 0 done (also if nothing was new), 1 an error of the API or the lake, 2 a wrong question,
-130 interrupted. Run again after any of them: a day is there wholly or not at all.""",
+Exit codes: 0 done (also if nothing was new), 1 an error of the API or the lake, or a day that was
+left incomplete (its usage is there), 2 a wrong question, 130 interrupted. Run again after any of
+them: a day's snapshot is there wholly or not at all.""",
 )
 @click.option("--date", "day", metavar="YYYY-MM-DD", help="The day, UTC.  [default: today]")
 @click.option("--since", metavar="YYYY-MM-DD", help="Backfill from this day on.")
@@ -78,6 +81,9 @@ Exit codes: 0 done (also if nothing was new), 1 an error of the API or the lake,
     metavar="SECONDS",
     help="How long to wait for another tracker on this root.",
 )
+@click.version_option(
+    importlib.metadata.version("anthropic-usage"), prog_name="anthropic-usage-track"
+)
 @connection_options
 def track(
     connection: Connection,
@@ -98,16 +104,20 @@ def track(
     labels the rows of API keys.
     """
     from ..lake.curate import agent_map
+    from ..lake.snapshot import MANIFESTS
     from ..lake.storage import Storage
-    from ..lake.tracker import Tracker, missing_days, sweep
+    from ..lake.tracker import Tracker, missing_days, sweep, vain_days
+    from ..lake.upkeep import lost_manifests
 
     overrides = _overrides(pricing_json)
     agents = agent_map(os.environ.get(AGENTS))
+    if root is not None and not root.strip():
+        raise InvalidQuery("--datalake-root is empty: give a folder or a URL, or leave it out")
     if connection.demo and root is None:
         raise InvalidQuery(
             "--demo invents its data: give it a lake of its own, --datalake-root DIR"
         )
-    storage = Storage(root or DEFAULT_ROOT)
+    storage = Storage(DEFAULT_ROOT if root is None else root)
     today = utc_now().date()
     if sum(given is not None for given in (day, since, catch_up)) > 1 and not (
         catch_up is not None and since is not None and day is None
@@ -115,9 +125,14 @@ def track(
         raise InvalidQuery("give one of --date, --since and --catch-up")
     if until is not None and since is None:
         raise InvalidQuery("--until needs --since")
-    with connection.client() as client, storage.lock(lock_timeout):
+    if until is not None and catch_up is not None:
+        raise InvalidQuery("--catch-up goes up to today: leave --until out")
+    # What writes nothing needs no lock, and makes no folder for it.
+    lock = contextlib.nullcontext() if dry_run else storage.lock(lock_timeout)
+    with connection.client() as client, lock:
         if not dry_run:
             sweep(storage)
+        new = not storage.list(MANIFESTS)
         first = None if since is None else parse_moment(since, "--since").date()
         if catch_up is not None:
             days = missing_days(storage, today, reread=catch_up, since=first)
@@ -126,9 +141,13 @@ def track(
             days = [first + step * DAY for step in range((end - first).days)]
         else:
             days = [parse_moment(day, "--date").date() if day else today]
+        if not days:
+            raise InvalidQuery(f"there is no day from {first} up to {until or today + DAY}")
         future = [wanted for wanted in days if wanted > today]
         if future:
             raise InvalidQuery(f"{future[0]} has not begun (it is {today} in UTC)")
+        if len(days) > 31 and not sys.stderr.isatty():
+            note(f"tracking {len(days)} days, {days[0]} to {days[-1]}")
         tracker = Tracker(
             client,
             storage,
@@ -137,21 +156,54 @@ def track(
             compressed=compress,
             dry_run=dry_run,
         )
+        failed = False
+        if catch_up is not None:
+            vain = vain_days(tracker, storage, days, today - (catch_up + 1) * DAY)
+            days = [wanted for wanted in days if wanted not in vain.days]
+            for what, why in vain.why.items() if vain.days else ():
+                note(f"{days_of(len(vain.days))} still without {what}: {why}")
+            failed = bool(vain.days) and "cost" in vain.why
         written = 0
         alone = len(days) == 1
         with _Bar(connection, len(days)) as bar:
             for done in tracker.track(days):
                 written += done.written
+                failed = failed or done.failed
                 bar(done.day)
                 if as_json:
                     click.echo(json.dumps(_plain(done)))
                 elif alone:
                     _print(done, sys.stdout)
+                if as_json or not alone:
+                    for sentence in done.notes if done.missing else ():
+                        note(sentence)
+        if new and since is None:
+            _greet(storage, lost_manifests(storage), days)
+        for kind, why in tracker.nameless.items():
+            note(f"no names of {kind.replace('_', ' ')}: {why}")
     would = "would write" if dry_run else "wrote"
     note(
         f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {would} {written} of {len(days)} days into {storage}"
         f"{'' if written else ': nothing was new'}"
     )
+    click.get_current_context().exit(1 if failed else 0)
+
+
+def _greet(storage: Any, lost: int, days: list[dt.date]) -> None:
+    """Say what a lake without a snapshot is."""
+    if lost:
+        note(
+            f"{storage} has raw documents of {days_of(lost)} and no manifests: restore these, or "
+            "run anthropic-usage lake rebuild; nothing is removed"
+        )
+    else:
+        past = days[0].replace(month=1, day=1)
+        note(f"a new lake, from {days[0]} on: anthropic-usage-track --since {past} fills the past")
+
+
+def days_of(number: int) -> str:
+    """Return a number of days in words."""
+    return f"{count(number)} day{'' if number == 1 else 's'}"
 
 
 class _Bar:
@@ -187,7 +239,8 @@ def _overrides(pricing_json: str | None) -> Mapping[str, Any]:
     text = pricing_json
     if not text.lstrip().startswith("{"):
         text = read_text(pricing_json, "--pricing-json")
-    PriceTable.bundled().with_overrides(text)
+    for name in PriceTable.bundled().with_overrides(text).strangers:
+        note(f"--pricing-json: {name!r} is no model of the price table")
     stated: dict[str, Any] = json.loads(text, parse_float=str, parse_int=str)
     return stated
 
@@ -196,9 +249,13 @@ def _print(done: Tracked, out: IO[str]) -> None:
     """Print the daily summary."""
     usage = done.totals["model_daily"]
     low, high = (Decimal(usage[f"estimated_cost{end}_usd"]) for end in ("_low", ""))
-    estimate = dollars(high) if low == high else f"{dollars(low)} to {dollars(high)}"
+    estimate = _estimate(low, high)
+    if usage["unpriced_tokens"]:
+        estimate += f", and {count(usage['unpriced_tokens'])} tokens without a price"
     cost = done.totals.get("cost_daily")
     billed = dollars(Decimal(cost["amount_usd"])) if cost else "not there yet"
+    if not cost and "cost" in done.missing:
+        billed = "not known"
     out.write(
         f"{done.day} (UTC){'' if done.complete else ', so far'}\n"
         f"  input tokens        {usage['input_tokens']:,}\n"
@@ -206,7 +263,9 @@ def _print(done: Tracked, out: IO[str]) -> None:
         f"  estimated cost      {estimate}\n"
         f"  API-reported cost   {billed}\n\n"
     )
-    models = sorted(done.models, key=lambda row: (-row["estimated_cost_usd"], str(row["model"])))
+    models = sorted(
+        done.models, key=lambda row: (-(row["estimated_cost_usd"] or 0), str(row["model"]))
+    )
     if models:
         print_columns(
             [
@@ -214,17 +273,32 @@ def _print(done: Tracked, out: IO[str]) -> None:
                 Column("input", [count(row["input_tokens"]) for row in models], right=True),
                 Column("output", [count(row["output_tokens"]) for row in models], right=True),
                 Column(
-                    "estimated", [dollars(row["estimated_cost_usd"]) for row in models], right=True
+                    "estimated",
+                    [
+                        _estimate(row["estimated_cost_low_usd"], row["estimated_cost_usd"])
+                        for row in models
+                    ],
+                    right=True,
                 ),
             ],
             out,
         )
     if usage["unpriced_tokens"]:
-        note(f"{usage['unpriced_tokens']:,} tokens have no price: see --pricing-json")
+        beside = done.unpriced_searches_usd
+        note(
+            f"{usage['unpriced_tokens']:,} tokens have no price: see --pricing-json"
+            f"{f'; their web searches cost {dollars(beside)}' if beside else ''}"
+        )
     if usage["unbilled_tokens"]:
         note(f"{usage['unbilled_tokens']:,} tokens are of tiers that are not billed by the token")
     for sentence in done.notes:
         note(sentence)
+
+
+def _estimate(low: Decimal | None, high: Decimal | None) -> str:
+    if low is None or high is None:
+        return "no price"
+    return dollars(high) if low == high else f"{dollars(low)} to {dollars(high)}"
 
 
 def _plain(done: Tracked) -> dict[str, Any]:
@@ -233,6 +307,7 @@ def _plain(done: Tracked) -> dict[str, Any]:
         "written": done.written,
         "complete": done.complete,
         "totals": {name: dict(sums) for name, sums in done.totals.items()},
+        "missing": dict(done.missing),
         "notes": list(done.notes),
     }
 

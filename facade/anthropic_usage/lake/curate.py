@@ -22,13 +22,22 @@ from .snapshot import Read
 from .source import DaySource
 from .storage import LakeError
 
-__all__ = ["arrow_schema", "content_of", "curate", "parquet", "prices_of", "table_of", "totals_of"]
+__all__ = [
+    "ESTIMATES",
+    "arrow_schema",
+    "content_of",
+    "curate",
+    "parquet",
+    "prices_of",
+    "table_of",
+    "totals_of",
+]
 
 Rows = list[dict[str, Any]]
 
 _MONEY = 15
 """Decimal places of money columns: more than the bill and any list price have."""
-_ESTIMATES = (
+ESTIMATES = (
     "estimated_cost_low_usd",
     "estimated_cost_usd",
     "unpriced_tokens",
@@ -43,7 +52,7 @@ def curate(
     agents: Mapping[str, str],
 ) -> dict[str, Rows]:
     """Return the tables' rows of a day; a table whose report is not there is left out."""
-    source = DaySource(lambda _, report: reads.get(report, ()), {day: None})
+    source = DaySource(lambda _, report: reads.get(report, ()), {day: None}, prices)
     end = day + DAY
     usage = priced_usage(source, day, end, by="api_key_id", prices=prices)
     costs = [(row, prices.cost(row)) for row in usage]
@@ -96,11 +105,13 @@ def _groups(
 
 def _summed(group: list[tuple[UsageRow, Cost]]) -> dict[str, Any]:
     cost = add_costs(cost for _, cost in group)
+    # What has no price is not known; the group's searches would look like all of its cost.
+    priced = not cost.unpriced_tokens
     names = (*UsageRow.MEASURES, *UsageRow.DERIVED)
     return {
         **{name: sum(getattr(row, name) for row, _ in group) for name in names},
-        "estimated_cost_low_usd": cost.low,
-        "estimated_cost_usd": cost.high,
+        "estimated_cost_low_usd": cost.low if priced else None,
+        "estimated_cost_usd": cost.high if priced else None,
         "unpriced_tokens": cost.unpriced_tokens,
         "unbilled_tokens": cost.unbilled_tokens,
     }
@@ -118,7 +129,8 @@ def totals_of(tables: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
             elif kind.startswith("decimal"):
                 amount = ZERO
                 for row in rows:
-                    amount = add(amount, row[column])
+                    if row[column] is not None:
+                        amount = add(amount, row[column])
                 total[column] = plain(amount)
         sums[name] = total
     return sums
@@ -126,7 +138,7 @@ def totals_of(tables: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
 
 def content_of(tables: Mapping[str, Rows], complete: bool, *, estimates: bool = True) -> str:
     """Return a hash of what the tables say."""
-    left_out = () if estimates else _ESTIMATES
+    left_out = () if estimates else ESTIMATES
     text = json.dumps(
         {
             "complete": complete,

@@ -12,7 +12,7 @@ from .curate import arrow_schema
 from .snapshot import CURATED, FileEntry, load_manifests, newest
 from .storage import LakeError, Storage
 
-__all__ = ["commit", "table_uri"]
+__all__ = ["commit", "leave", "table_uri"]
 
 _PARTITIONS = ("year", "month", "day")
 
@@ -21,7 +21,31 @@ def table_uri(storage: Storage, table: str) -> str:
     """Return where a table's Delta log is, for engines that read it."""
     if storage.local is not None:
         return storage.path(f"{CURATED}/{table}")
-    return f"{storage.root.partition('?')[0].rstrip('/')}/{CURATED}/{table}"
+    return storage.url(f"{CURATED}/{table}")
+
+
+def leave(storage: Storage, names: set[str]) -> None:
+    """Bring logs that name any of these files of the lake to the newest snapshots.
+
+    Raises LakeError if there are logs that cannot be read, MissingExtra without `delta`.
+    """
+    if not any("/_delta_log/" in name for name in storage.list(CURATED)):
+        return
+    deltalake: Any = require("deltalake", "delta")
+    for table in TABLES:
+        folder, uri = f"{CURATED}/{table}/", table_uri(storage, table)
+        try:
+            if not deltalake.DeltaTable.is_deltatable(uri):
+                continue
+            named = {folder + path for path in _files(deltalake.DeltaTable(uri))}
+        except (deltalake.exceptions.DeltaError, OSError, ValueError) as error:
+            raise LakeError(
+                f"the Delta log of {table} cannot be read, so that nobody knows which files it "
+                f"names: {error}"
+            ) from None
+        if named & names:
+            commit(storage)
+            return
 
 
 def commit(storage: Storage) -> dict[str, tuple[int, int]]:

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import attrs
-import msgspec
 from anthropic_admin_client.models.api_key import ApiKey
 from anthropic_admin_client.models.organization import Organization
 from anthropic_admin_client.models.user import User
 from anthropic_admin_client.models.workspace import Workspace
 
-from ..errors import IncompleteReport, InvalidQuery
+from ..analysis.prices import PriceTable
+from ..errors import IncompleteReport, InvalidQuery, PermissionDenied
 from ..flow import SETTLING, Part
 from ..moments import DAY, Moment, utc_now
 from ..query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery
 from ..report import Report
 from ..rows import ClaudeCodeRow, CostRow, UsageRow
-from .snapshot import Page, Read, load_manifests, newest, parts, unpack
+from ..wire import UsagePage, usage_results
+from .snapshot import FileEntry, Page, Read, load_manifests, newest, parts, read_checked, read_raw
 from .storage import LakeError, Storage
 
-__all__ = ["BY_KEY", "BY_WORKSPACE", "COST_BY", "DaySource", "LakeSource"]
+__all__ = ["BY_KEY", "BY_WORKSPACE", "COST_BY", "DaySource", "LakeSource", "may_be_fast"]
 
 _PRICED = ("model", "service_tier", "context_window", "inference_geo")
 BY_KEY = ("api_key_id", *_PRICED)
 BY_WORKSPACE = ("workspace_id", *_PRICED)
 COST_BY = ("workspace_id", "description")
+
+_KEPT = 256 * 2**20
+"""How many bytes of raw documents are held."""
 
 _EMPTY = (
     b'{"data": [{"starting_at": "%s", "ending_at": "%s", "results": []}], '
@@ -35,14 +40,33 @@ _EMPTY = (
 )
 
 
+class NotInLake(LakeError, PermissionDenied):
+    """A reading that was refused or broken when its day was tracked: not known, and not zero."""
+
+    def __init__(self, wanted: Read, day: dt.date, why: str | None) -> None:
+        what = "fast use" if wanted.fast else f"the {wanted.report} report"
+        super().__init__(what, status=403)
+        self.args = (
+            f"the lake does not know {what} of {day}{f' ({why})' if why else ''}: "
+            f"run anthropic-usage-track --date {day}",
+        )
+
+    def __reduce__(self) -> Any:
+        return LakeError, self.args
+
+
 class DaySource:
     """The reports of days whose readings are at hand, by day."""
 
     def __init__(
-        self, load: Callable[[dt.date, str], tuple[Read, ...]], days: Mapping[dt.date, Any]
+        self,
+        load: Callable[[dt.date, str], tuple[Read, ...]],
+        days: Mapping[dt.date, Any],
+        prices: PriceTable | None = None,
     ) -> None:
         self._load = load
         self._days = sorted(days)
+        self._prices = prices or PriceTable.bundled()
 
     def usage(
         self,
@@ -98,49 +122,79 @@ class DaySource:
     def _parts(self, query: Query, wanted: Read) -> Generator[Part]:
         """Yield the pages of each day of a range; a day that is missing between others is a hole.
 
-        Before the first and after the last day of the lake there is nothing to be known.
+        Before the first and after the last day of the lake there is nothing to be known. Raises
+        NotInLake where a reading was refused or broken when the day was tracked.
         """
         first, last = query.starting_at.date(), query.ending_at.date()
         known = [day for day in self._days if first <= day < last]
         if not known:
             raise IncompleteReport(
-                f"the lake has no day from {first} up to {last}: run anthropic-usage-track "
+                f"the lake has no day {_span(first, last - DAY)}: run anthropic-usage-track "
                 f"--since {first} --until {last}"
             )
-        day = first
-        while day <= known[-1]:
-            if day not in known:
-                raise IncompleteReport(
-                    f"the lake has no {day}: run anthropic-usage-track --date {day}"
-                )
+        self._refuse_holes([first + step * DAY for step in range((known[-1] - first).days + 1)])
+        for day in known:
             read = self._find(day, wanted)
             if read is None:
                 # A bill that is not there yet ends the report; it never has holes.
-                later = [later for later in known if later > day]
-                if any(self._find(other, wanted) is not None for other in later):
-                    raise IncompleteReport(
-                        f"the lake has no {wanted.report} of {day}: run anthropic-usage-track "
-                        f"--date {day}"
-                    )
+                why = self._why_missing(day, "fast" if wanted.fast else wanted.report)
+                later = (self._find(other, wanted) for other in known if other > day)
+                young = wanted.report == "cost" and all(found is None for found in later)
+                if why is not None or not young:
+                    raise NotInLake(wanted, day, why)
                 return
             for part in parts(read, day):
                 yield _aged(part, known[-1])
-            day += DAY
+
+    def _refuse_holes(self, days: list[dt.date]) -> None:
+        known = set(self._days)
+        missing = [day for day in days if day not in known]
+        if missing:
+            end = missing[0]
+            while end + DAY in missing:
+                end += DAY
+            more = len(missing) - (end - missing[0]).days - 1
+            raise IncompleteReport(
+                f"the lake has no {_span(missing[0], end)}"
+                f"{f' (nor {more} later days)' if more else ''}: run anthropic-usage-track "
+                f"--since {missing[0]} --until {end + DAY}"
+            )
+
+    def _why_missing(self, day: dt.date, what: str) -> str | None:
+        """Return why something could not be read when the day was tracked; None if it could."""
+        return None
 
     def _find(self, day: dt.date, wanted: Read) -> Read | None:
         reads = self._load(day, wanted.report)
         for read in reads:
             if read.group_by == wanted.group_by and read.fast == wanted.fast:
                 return read
-        if wanted.fast and any(read.group_by == wanted.group_by for read in reads):
+        same = [read for read in reads if read.group_by == wanted.group_by]
+        if wanted.fast and same and not may_be_fast(self._prices, day, same[0]):
             # No model of that day could be fast, so nobody asked.
             times = [f"{moment}T00:00:00Z".encode() for moment in (day, day + DAY)]
             start = dt.datetime.combine(day, dt.time(), dt.UTC)
             body = _EMPTY % tuple(times)
-            page = reads[0].pages[0]
+            page = same[0].pages[0]
             made = Page(begins=start, ends=start + DAY, now=page.now, body=body)
             return Read(report="usage", group_by=wanted.group_by, fast=True, pages=(made,))
         return None
+
+
+def may_be_fast(prices: PriceTable, day: dt.date, read: Read) -> bool:
+    """Tell whether the price of any model of a day depends on its speed."""
+    models = {
+        result.model
+        for part in parts(read, day)
+        if isinstance(part.page, UsagePage)
+        for bucket in part.page.data
+        for result in usage_results(bucket)
+    }
+    return any(prices.may_be_fast(model, day) for model in models)
+
+
+def _span(first: dt.date, last: dt.date) -> str:
+    return str(first) if first >= last else f"{first} to {last}"
 
 
 def _end(ending_at: Moment | None) -> Moment:
@@ -168,6 +222,7 @@ class LakeSource(DaySource):
                 f"{self.storage} holds no lake yet: run anthropic-usage-track with this root"
             )
         self._kept: dict[tuple[dt.date, str], tuple[Read, ...]] = {}
+        self._kept_bytes = 0
         super().__init__(self._read, self.manifests)
 
     @property
@@ -179,12 +234,16 @@ class LakeSource(DaySource):
         key = (day, report)
         if key not in self._kept:
             entry = self.manifests[day].raw.get(report)
-            if len(self._kept) > 2000:
+            size = 0 if entry is None else entry.size
+            if self._kept_bytes + size > _KEPT:
                 self._kept.clear()
-            self._kept[key] = (
-                () if entry is None else unpack(self.storage.read(entry.name), entry.name)
-            )
+                self._kept_bytes = 0
+            self._kept[key] = () if entry is None else read_raw(self.storage, entry, day)
+            self._kept_bytes += size
         return self._kept[key]
+
+    def _why_missing(self, day: dt.date, what: str) -> str | None:
+        return self.manifests[day].missing.get(what)
 
     def workspaces(self) -> list[Workspace]:
         """Return the workspaces as of the last snapshot."""
@@ -204,12 +263,21 @@ class LakeSource(DaySource):
         return Organization.from_dict(found[0])
 
     def _names(self, kind: str) -> list[dict[str, Any]]:
-        latest = max(self.manifests.values(), key=lambda manifest: manifest.stamp)
-        entry = latest.raw.get("names")
-        if entry is None:
-            raise LakeError("the last snapshot holds no names")
-        document = msgspec.json.decode(self.storage.read(entry.name))
-        items: list[dict[str, Any]] | None = document.get(kind)
-        if items is None:
-            raise LakeError(f"the key could not look up {kind} when it was tracked")
-        return items
+        why = None
+        for manifest in sorted(self.manifests.values(), key=lambda m: m.stamp, reverse=True):
+            if (entry := manifest.raw.get("names")) is None:
+                continue
+            items: list[dict[str, Any]] | None = self._document(entry).get(kind)
+            if items is not None:
+                return items
+            why = why or manifest.missing.get(f"names.{kind}")
+        raise LakeError(
+            f"the key could not look up {kind} when it was tracked{f' ({why})' if why else ''}"
+        )
+
+    def _document(self, entry: FileEntry) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(read_checked(self.storage, entry))
+        except ValueError as error:
+            raise LakeError(f"{entry.name} is damaged: {error}") from None
+        return found

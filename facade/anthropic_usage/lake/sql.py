@@ -1,28 +1,42 @@
-"""SQL over the newest snapshots: embedded DuckDB, or Apache Spark."""
+"""SQL over the newest snapshots: embedded DuckDB, or Apache Spark.
+
+Every file that a statement can see is compared with its manifest's hash before it is read: an
+answer is of what was tracked, or there is none.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import InvalidQuery
 from ..schema import TABLES
 from ..sinks.columns import require
 from .curate import table_of
-from .snapshot import load_manifests, newest
+from .engines import spark_session, spark_table
+from .snapshot import FileEntry, check, load_manifests, newest
 from .storage import LakeError, Storage
 
 __all__ = ["duckdb_connection", "query", "spark_session"]
 
+_EXPLAIN = re.compile(r"\s*explain\s+(?:analyze\s+)?(?=[^(\s])", re.IGNORECASE)
+_PATTERN = re.compile(r"[*?\[\]{}]")
+_AS_TEXT = {
+    "bignum", "bit", "interval", "time with time zone", "time_tz", "timetz", "uhugeint", "time_ns",
+}  # fmt: skip
+"""Types of DuckDB that Arrow does not hold, or not all values of."""
 
-def files_of(storage: Storage) -> dict[str, list[str]]:
-    """Return the newest Parquet files of each table, by name within the lake."""
+
+def files_of(storage: Storage) -> dict[str, list[FileEntry]]:
+    """Return the newest Parquet files of each table."""
     manifests = newest(load_manifests(storage)).values()
     if not manifests:
         raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
     return {
-        table: [manifest.curated[table].name for manifest in manifests if table in manifest.curated]
+        table: [manifest.curated[table] for manifest in manifests if table in manifest.curated]
         for table in TABLES
     }
 
@@ -30,105 +44,126 @@ def files_of(storage: Storage) -> dict[str, list[str]]:
 def query(storage: Storage, sql: str, *, engine: str = "duckdb", master: str = "local[*]") -> Any:
     """Run one SELECT over the views and return an Arrow table.
 
-    Raises InvalidQuery for SQL that is wrong or would do more than read.
+    Raises InvalidQuery for SQL that is wrong or would do more than read, and LakeError if a file
+    that it needs is not as it was written.
     """
+    files = files_of(storage)
+    named = [table for table in TABLES if table in sql.lower()]
+    seen = {table: files[table] for table in named or TABLES}
+    check(storage, (entry for entries in seen.values() for entry in entries))
     if engine == "spark":
-        with spark_session(storage, master) as session:
-            return _spark(session, sql)
-    with duckdb_connection(storage) as connection:
+        with spark_session(storage, master, seen) as session:
+            return spark_table(session, sql)
+    # A COPY may hide in a SELECT: then DuckDB gets no file at all.
+    with duckdb_connection(storage, seen, fenced="copy" in sql.lower()) as connection:
         return _duckdb(connection, sql)
 
 
 @contextlib.contextmanager
-def duckdb_connection(storage: Storage) -> Iterator[Any]:
-    """Open DuckDB in memory with a view a table; it reads the lake and nothing else."""
+def duckdb_connection(
+    storage: Storage, files: dict[str, list[FileEntry]] | None = None, *, fenced: bool = False
+) -> Iterator[Any]:
+    """Open DuckDB in memory with a view a table; it reads these files and nothing else.
+
+    With `fenced` it opens no file by itself, and is handed the rows.
+    """
     duckdb: Any = require("duckdb", "lake")
-    connection = duckdb.connect()
-    try:
-        held = []
-        for table, names in files_of(storage).items():
-            if not names:
-                relation = table_of(table, [])
-            elif storage.local is not None:
-                paths = ", ".join(_quoted(storage.path(name)) for name in names)
+    if files is None:
+        files = files_of(storage)
+        check(storage, (entry for entries in files.values() for entry in entries))
+    fenced = fenced or storage.local is None or bool(_PATTERN.search(storage.base))
+    with (
+        tempfile.TemporaryDirectory(prefix="anthropic-usage-sql-") as spill,
+        contextlib.closing(duckdb.connect()) as connection,
+    ):
+        allowed = []
+        for table, entries in files.items():
+            paths = [storage.path(entry.name) for entry in entries]
+            if not paths:
+                connection.register(table, table_of(table, []))
+            elif fenced:
+                connection.register(table, _dataset(storage, paths))
+            else:
+                listed = ", ".join(map(_quoted, paths))
                 connection.execute(
-                    f"create view {table} as select * from read_parquet([{paths}], "  # noqa: S608
+                    f"create view {table} as select * from read_parquet([{listed}], "  # noqa: S608
                     "hive_partitioning = false)"
                 )
-                continue
-            else:
-                dataset: Any = require("pyarrow.dataset", "lake")
-                relation = dataset.dataset(
-                    [storage.path(name) for name in names],
-                    filesystem=storage.filesystem,
-                    format="parquet",
-                )
-            held.append(relation)
-            connection.register(table, relation)
-        if storage.local is not None:
-            connection.execute(f"set allowed_directories = [{_quoted(storage.base)}]")
-        connection.execute("set enable_external_access = false")
-        connection.execute("set lock_configuration = true")
+                allowed += paths
+        for setting in (
+            f"temp_directory = {_quoted('' if fenced else spill)}",
+            f"allowed_paths = [{', '.join(map(_quoted, allowed))}]",
+            "python_enable_replacements = false",
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            "enable_external_access = false",
+            "lock_configuration = true",
+        ):
+            connection.execute(f"set {setting}")
         yield connection
-    finally:
-        connection.close()
+
+
+def _dataset(storage: Storage, paths: Iterable[str]) -> Any:
+    dataset: Any = require("pyarrow.dataset", "lake")
+    return dataset.dataset(list(paths), filesystem=storage.filesystem, format="parquet")
 
 
 def _duckdb(connection: Any, sql: str) -> Any:
     duckdb: Any = require("duckdb", "lake")
     try:
         statements = connection.extract_statements(sql)
-        allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-        if len(statements) != 1 or statements[0].type not in allowed:
+        if len(statements) == 1 and statements[0].type == duckdb.StatementType.EXPLAIN:
+            # EXPLAIN ANALYZE does what it explains, writing too.
+            statements = connection.extract_statements(_EXPLAIN.sub("", sql, count=1))
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise InvalidQuery("give one SELECT: a lake is read here, never written")
-        return connection.sql(sql).to_arrow_table()
-    except duckdb.Error as error:
-        raise InvalidQuery(f"the SQL is wrong: {' '.join(str(error).split())}") from None
+        return _exact(connection.sql(sql))
+    except duckdb.IOException as error:
+        raise LakeError(f"a table cannot be read: {_line(error)}") from None
+    except duckdb.CatalogException as error:
+        tables = f" (the tables are {', '.join(TABLES)})" if "Table with name" in str(error) else ""
+        sentence = re.sub(r" ?Did you mean .*", "", _line(error)) if tables else _line(error)
+        raise InvalidQuery(f"the SQL is wrong: {sentence}{tables}") from None
+    except (duckdb.Error, RuntimeError, UnicodeError, OverflowError) as error:
+        raise InvalidQuery(f"the SQL is wrong: {_line(error)}") from None
 
 
-@contextlib.contextmanager
-def spark_session(storage: Storage, master: str = "local[*]") -> Iterator[Any]:
-    """Open a Spark session with the same views."""
-    pyspark: Any = require("pyspark.sql", "spark")
-    session = (
-        pyspark.SparkSession.builder.master(master)
-        .appName("anthropic-usage")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "8")
-        .config("spark.log.level", "ERROR")
-        .getOrCreate()
-    )
-    try:
-        for table, names in files_of(storage).items():
-            if names:
-                frame = session.read.parquet(*(_spark_path(storage, name) for name in names))
-            else:
-                frame = session.createDataFrame(table_of(table, []))
-            frame.createOrReplaceTempView(table)
-        yield session
-    finally:
-        session.stop()
-
-
-def _spark(session: Any, sql: str) -> Any:
-    errors: Any = require("pyspark.errors", "spark")
-    if sql.split(maxsplit=1)[:1] and sql.split(maxsplit=1)[0].lower() not in ("select", "with"):
+def _exact(relation: Any) -> Any:
+    """Return a relation as an Arrow table in which every value is what DuckDB has."""
+    pa: Any = require("pyarrow", "lake")
+    if relation is None:
         raise InvalidQuery("give one SELECT: a lake is read here, never written")
-    try:
-        return session.sql(sql).toArrow()
-    except errors.PySparkException as error:
-        sentence = " ".join(str(error).split())
-        raise InvalidQuery(f"the SQL is wrong: {sentence[:500]}") from None
+    names = list(relation.columns)
+    texts = [str(kind).lower() for kind in relation.types]
+    cast = [any(re.search(rf"\b{re.escape(k)}\b", text) for k in _AS_TEXT) for text in texts]
+    cast = [found or text == "time" for found, text in zip(cast, texts, strict=True)]
+    if any(cast):
+        columns = [f"c{place}" for place in range(len(names))]
+        wanted = ", ".join(
+            f"cast({column} as varchar)" if as_text else column
+            for column, as_text in zip(columns, cast, strict=True)
+        )
+        relation = relation.query(
+            "answer",
+            f"select {wanted} from answer as t({', '.join(columns)})",  # noqa: S608
+        )
+    return pa.table(relation.to_arrow_table()).rename_columns(_once(names))
 
 
-def _spark_path(storage: Storage, name: str) -> str:
-    if storage.local is not None:
-        return f"file://{storage.path(name)}"
-    scheme = storage.root.partition("://")[0]
-    return f"{'s3a' if scheme == 's3' else scheme}://{storage.path(name)}"
+def _once(names: list[str]) -> list[str]:
+    """Return names of which none occurs twice: x, x_2."""
+    taken = set(names)
+    found: list[str] = []
+    for name in names:
+        number, told = 2, name
+        while told in found or (told != name and told in taken):
+            told, number = f"{name}_{number}", number + 1
+        found.append(told)
+    return found
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
 
 
 def _quoted(text: str) -> str:
