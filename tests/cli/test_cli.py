@@ -145,8 +145,8 @@ def test_a_table_is_aligned_and_its_notes_are_beside_it(run: Run) -> None:
     words = "date api key workspace input cache write cache read output total tokens searches"
     assert heading.split() == words.split()
     assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
-    assert any("(default workspace)" in line for line in lines)
-    assert any("(no key: Console)" in line for line in lines)
+    assert any("default workspace" in line for line in lines)
+    assert any("no key (Console)" in line for line in lines)
     assert any("wrkspc_" in line and "apikey_" in line for line in lines), "ids are whole in a pipe"
     assert lines[-1].split()[0] == "total"
     assert "2026-11-10T00:00:00Z to 2026-11-15T00:00:00Z" in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..export import FORMATS, export
 from ..money import plain
 from ..query import Query
 from ..rows import CostRow, UsageRow
-from ..sinks.delimited import disarm
+from ..sinks.delimited import csv_writer, disarm
 from .options import connection_options, filter_options, range_options
 from .reading import (
     claude_code_query,
@@ -83,9 +82,9 @@ def _csv_option(columns: Mapping[str, Any]) -> Callable[[Any], Any]:
 
 _USAGE_COLUMNS: dict[str, Callable[[UsageRow], Any]] = {
     "date": lambda row: row.day.isoformat(),
-    "model": lambda row: row.model,
-    "service_tier": lambda row: row.service_tier,
-    "workspace_id": lambda row: row.workspace_id,
+    "model": lambda row: disarm(row.model),
+    "service_tier": lambda row: disarm(row.service_tier),
+    "workspace_id": lambda row: disarm(row.workspace_id),
     "uncached_input_tokens": lambda row: row.uncached_input_tokens,
     "output_tokens": lambda row: row.output_tokens,
     "cache_creation_tokens": lambda row: (
@@ -96,9 +95,9 @@ _USAGE_COLUMNS: dict[str, Callable[[UsageRow], Any]] = {
 }
 _COST_COLUMNS: dict[str, Callable[[CostRow], Any]] = {
     "date": lambda row: row.day.isoformat(),
-    "workspace_id": lambda row: row.workspace_id,
+    "workspace_id": lambda row: disarm(row.workspace_id),
     "description": lambda row: disarm(row.description),
-    "currency": lambda row: row.currency,
+    "currency": lambda row: disarm(row.currency),
     "amount_usd": lambda row: plain(row.amount_usd),
 }
 
@@ -186,7 +185,7 @@ def _write_csv(
     with connection.meter() as meter, connection.client(meter) as client:
         meter.start(query)
         with spool(None if path == "-" else path) as out:
-            writer = csv.writer(out, lineterminator="\n")
+            writer = csv_writer(out)
             writer.writerow(columns)
             for row in client.report(query):
                 writer.writerow([cell(row) for cell in columns.values()])

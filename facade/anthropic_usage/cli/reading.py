@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ import click
 
 from ..errors import IncompleteReportWarning
 from ..fold import Fold
+from ..human import several
 from ..moments import DAY, ceil, rfc3339, utc_now
 from ..query import (
     COST_DESCRIPTION_DIMENSIONS,
@@ -26,7 +26,8 @@ from ..query import (
 from ..report import Report
 from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
-from ..sinks.plain import plain_row, plain_value
+from ..sinks.plain import dumps, plain_row, plain_value
+from .columns import left_out_sentence
 from .options import (
     Printing,
     comma_separated,
@@ -254,7 +255,7 @@ def _run(
     with connection.meter() as meter, connection.client(meter) as client, _gaps() as gaps:
         report = client.report(query)
         meter.start(query)
-        with spool(printing.output) as out:
+        with spool(printing.output, printing.format, printing.mark) as out:
             as_it_comes = by is None and printing.order != "desc"
             if as_it_comes and printing.format in ("csv", "ndjson"):
                 _stream(report, printing, out)
@@ -329,7 +330,7 @@ def _print(
         lines = [{**line, **said} for line, said in zip(lines, more, strict=True)]
     if printing.format == "ndjson":
         for line in lines:
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            out.write(f"{dumps(line)}\n")
     else:
         document = {
             "query": {**query.describe(), **({} if by is None else {"by": list(by)})},
@@ -338,8 +339,7 @@ def _print(
             "complete": complete,
             "settled_until": plain_value(report.settled_until),
         }
-        json.dump(document, out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        out.write(f"{dumps(document, indent=2)}\n")
     return ()
 
 
@@ -369,25 +369,21 @@ def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None
     buckets = (reached - query.starting_at) // query.width
     unit = _UNITS[query.width]
     if rows:
-        note(f"{span}, {_several(rows, 'row')} from {_several(report.pages or 0, 'page')}")
+        note(f"{span}, {several(rows, 'row')} from {several(report.pages or 0, 'page')}")
     elif not buckets:
         note(f"no usage from {span}: not one {unit} of it exists yet")
     elif not complete:
         note(f"no usage from {span} in what the API sent, which has holes")
     else:
-        note(f"no usage from {span}: a real zero, {_several(buckets, unit)} read")
+        note(f"no usage from {span}: a real zero, {several(buckets, unit)} read")
     if report.settled_until is not None and report.settled_until < query.ending_at:
         note(f"settled until {rfc3339(report.settled_until)}; what is later can still grow")
 
 
 def note_left_out(headings: Iterable[str]) -> None:
     """Say which columns a terminal was too narrow for."""
-    if headings:
-        note(f"no room for {', '.join(headings)}: a wider terminal or a pipe shows it all")
-
-
-def _several(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    if sentence := left_out_sentence(headings):
+        note(sentence)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from decimal import Decimal
 import attrs
 
 from ..analysis.spend import Spend
-from ..human import count, dollars
+from ..human import change, count, dollars
 
 __all__ = ["KIND_NAMES", "Figure", "change", "figures", "interval", "share"]
 
@@ -29,13 +29,6 @@ class Figure:
     value: str
     exact: str
     note: str
-
-
-def change(now: Decimal | int, before: Decimal | int) -> str:
-    """Write how much more or less it is than before."""
-    if not before:
-        return "new" if now else "-"
-    return f"{float((now - before) / before):+.1%}"
 
 
 def share(value: float | None) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ..analysis.spend import Slice, Spend
-from ..human import clean, count, dollars
+from ..human import count, dollars
+from ..outside import markdown
 from .figures import KIND_NAMES, change, figures, interval
 
 __all__ = ["render"]
@@ -17,13 +17,13 @@ _MOST = 8
 def render(spend: Spend, *, title: str | None = None) -> str:
     """Return the report as Markdown; texts from outside cannot become markup."""
     lines = [
-        f"## {_text(title or spend.organization or 'Claude spend')}",
+        f"## {markdown(title or spend.organization or 'Claude spend')}",
         "",
         f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d} (UTC, exclusive)",
         "",
     ]
     for figure in figures(spend):
-        lines.append(f"* **{figure.name}: {_text(figure.value)}** {_text(figure.note)}")
+        lines.append(f"* **{figure.name}: {markdown(figure.value)}** {markdown(figure.note)}")
     lines += _slices("model", spend.by_model)
     lines += _slices("workspace", spend.by_workspace)
     lines += ["", "| tokens | now | change |", "|---|---:|---:|"]
@@ -32,25 +32,19 @@ def render(spend: Spend, *, title: str | None = None) -> str:
     if spend.keys:
         lines += ["", "| API key (estimated) | cost |", "|---|---:|"]
         for key in spend.keys[:5]:
-            lines.append(f"| {_text(key.name)} | {interval(key.low, key.high)} |")
+            lines.append(f"| {markdown(key.name)} | {interval(key.low, key.high)} |")
     if spend.notes:
-        lines += ["", *(f"> {_text(note)}" for note in spend.notes)]
+        lines += ["", *(f"> {markdown(note)}" for note in spend.notes)]
     return "\n".join(lines) + "\n"
 
 
 def _slices(what: str, parts: Sequence[Slice]) -> list[str]:
     lines = ["", f"| {what} | billed | change |", "|---|---:|---:|"]
     for part in parts[:_MOST]:
-        lines.append(
-            f"| {_text(part.name)} | {dollars(part.billed)} | {change(part.billed, part.before)} |"
-        )
+        moved = change(part.billed, part.before)
+        lines.append(f"| {markdown(part.name)} | {dollars(part.billed)} | {moved} |")
     rest = parts[_MOST:]
     if rest:
         amount = sum((part.billed for part in rest[1:]), rest[0].billed)
         lines.append(f"| {len(rest)} more | {dollars(amount)} | |")
     return lines
-
-
-def _text(text: str) -> str:
-    """Escape what Markdown, or the HTML in it, would act on."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~@!&])", r"\\\1", clean(text))
