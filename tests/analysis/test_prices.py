@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from anthropic_usage import InvalidQuery, UsageRow
-from anthropic_usage.analysis.prices import KINDS, WEB_SEARCH, PriceTable, add_costs
+from anthropic_usage.analysis.prices import (
+    KINDS,
+    WEB_SEARCH,
+    PriceTable,
+    add_costs,
+    model_named,
+)
 
 TABLE = PriceTable.bundled()
 FULL = {
@@ -114,6 +121,193 @@ def test_web_searches_cost_a_cent() -> None:
     assert cost.by_kind[WEB_SEARCH] == (Decimal("1.23"), Decimal("1.23"))
 
 
+@pytest.mark.parametrize("tier", ["standard", "batch", "priority", "priority_on_demand", "flex"])
+def test_web_searches_cost_the_same_whatever_the_tier(tier: str) -> None:
+    cost = TABLE.cost(row("claude-opus-5", service_tier=tier, web_search_requests=137))
+    assert cost.by_kind[WEB_SEARCH] == (Decimal("1.37"), Decimal("1.37"))
+    assert (cost.unbilled_tokens == 0) is (tier in ("standard", "batch"))
+
+
+@pytest.mark.parametrize(
+    ("model", "day", "changes", "input_usd", "output_usd"),
+    [
+        ("claude-opus-4-6", "2026-02-11", {"context_window": "200k-1M"}, "60", "225"),
+        ("claude-opus-4-6", "2026-02-20", {"context_window": "200k-1M"}, "60", "225"),
+        ("claude-opus-4-6", "2026-02-21", {"context_window": "200k-1M"}, "30", "150"),
+        ("claude-opus-4-6", "2026-03-12", {"context_window": "200k-1M"}, "30", "150"),
+        ("claude-opus-4-6", "2026-03-12", {}, "30", "150"),
+        ("claude-opus-4-6", "2026-04-01", {"context_window": "200k-1M"}, "30", "150"),
+        ("claude-fable-5-2", "2026-11-09", {"speed": "standard"}, "8", "40"),
+        ("claude-mythos-5-2", "2026-11-09", {"speed": "standard"}, "8", "40"),
+        ("claude-3-5-sonnet-20241022", "2025-09-01", {"speed": "standard"}, "3", "15"),
+        ("claude-3-5-sonnet-20240620", "2025-09-01", {"speed": "standard"}, "3", "15"),
+        ("claude-3-5-sonnet-latest", "2025-09-01", {"speed": "standard"}, "3", "15"),
+        ("claude-3-sonnet-20240229", "2025-06-01", {"speed": "standard"}, "3", "15"),
+        ("claude-2.1", "2025-06-01", {"speed": "standard"}, "8", "24"),
+        ("claude-2.0", "2025-06-01", {"speed": "standard"}, "8", "24"),
+        ("claude-mythos-preview", "2026-06-09", {"speed": "standard"}, "10", "50"),
+        ("claude-3-7-sonnet-latest", "2025-06-01", {"speed": "standard"}, "3", "15"),
+        ("claude-3-5-haiku-latest", "2025-06-01", {"speed": "standard"}, "0.80", "4"),
+        ("claude-3-opus-latest", "2025-06-01", {"speed": "standard"}, "15", "75"),
+        ("claude-4-opus-20250514", "2025-06-01", {"speed": "standard"}, "15", "75"),
+        ("claude-4-sonnet-20250514", "2025-06-01", {"speed": "standard"}, "3", "15"),
+    ],
+)
+def test_prices_of_the_dated_sources(
+    model: str, day: str, changes: dict[str, str], input_usd: str, output_usd: str
+) -> None:
+    cost = TABLE.cost(row(model, day, **{"speed": "fast", **changes}))
+    assert cost.exact
+    assert cost.by_kind[KINDS[0]] == (Decimal(input_usd),) * 2
+    assert cost.by_kind[KINDS[4]] == (Decimal(output_usd),) * 2
+
+
+@pytest.mark.parametrize(
+    ("model", "day"),
+    [
+        ("claude-fable-5-2", "2026-11-08"),
+        ("claude-mythos-5-2", "2026-11-08"),
+        ("claude-mythos-preview", "2026-06-08"),
+    ],
+)
+def test_a_day_before_a_price_has_none(model: str, day: str) -> None:
+    cost = TABLE.cost(row(model, day))
+    assert (cost.by_kind, cost.unpriced_tokens) == ({}, 2_000_000)
+
+
+def test_a_kind_that_no_source_prices_is_unpriced_not_free() -> None:
+    cost = TABLE.cost(row("claude-2.1", "2025-06-01", cache_read_input_tokens=7))
+    assert cost.unpriced_tokens == 7
+    assert KINDS[3] not in cost.by_kind
+    assert not cost.exact
+
+
+@pytest.mark.parametrize(
+    ("model", "day", "changes", "least", "most"),
+    [
+        ("claude-opus-4-6", "2026-03-13", {"context_window": "200k-1M"}, "30", "47.5"),
+        ("claude-opus-4-6", "2026-03-13", {"context_window": "0-200k"}, "30", "30"),
+        ("claude-sonnet-4-6", "2026-03-13", {"context_window": "200k-1M"}, "18", "28.5"),
+        ("claude-opus-4-7", "2026-07-24", {"speed": "fast"}, "30", "180"),
+    ],
+)
+def test_a_day_on_which_a_price_changes_has_both(
+    model: str, day: str, changes: dict[str, str], least: str, most: str
+) -> None:
+    cost = TABLE.cost(row(model, day, **changes))
+    assert (cost.low, cost.high) == (Decimal(least), Decimal(most))
+
+
+def test_a_cache_read_on_the_day_of_its_new_price_is_between_both() -> None:
+    read = {"uncached_input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 1_000_000}
+    days = ("2026-10-06", "2026-10-07", "2026-10-08")
+    costs = [TABLE.cost(row("claude-sonnet-5-5", day, **read)) for day in days]
+    old, new = Decimal("0.20"), Decimal("0.10")
+    assert [(cost.low, cost.high) for cost in costs] == [(old, old), (new, old), (new, new)]
+    assert "2026-10-07" in costs[1].reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+        ("claude-sonnet-4-5", "claude-sonnet-4-5"),
+        ("claude-haiku-4-5", "claude-haiku-4-5"),
+        ("claude-sonnet-4", "claude-sonnet-4"),
+        ("claude-sonnet-4-0", "claude-sonnet-4"),
+        ("claude-3-7-sonnet", "claude-3-7-sonnet"),
+        ("claude-new-9", "claude-new-9-20270101"),
+        ("claude-new-9-20270101", "claude-new-9-20270101"),
+    ],
+)
+def test_a_model_goes_by_each_of_its_names(text: str, name: str) -> None:
+    model = TABLE.model_named(text, ["claude-new-9-20270101"])
+    assert model.name == name
+    assert name in model
+    if name == "claude-sonnet-4-5":
+        assert set(model.names) == {name, "claude-sonnet-4-5-20250929"}
+
+
+def test_a_name_without_its_date_is_all_of_its_dates() -> None:
+    names = set(model_named("claude-3-5-sonnet").names)
+    assert {"claude-3-5-sonnet-20241022", "claude-3-5-sonnet-20240620"} <= names
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("claude-opus-4.1", "claude-opus-4-1"),
+        ("opus", "claude-opus"),
+        ("Claude-Opus-5", "claude-opus-5"),
+        ("claude-opus-5-20990101", "claude-opus-5"),
+    ],
+)
+def test_a_name_that_no_model_has_says_which_are_near(text: str, near: str) -> None:
+    with pytest.raises(InvalidQuery, match=near):
+        model_named(text)
+
+
+def test_an_override_keeps_what_it_does_not_say() -> None:
+    own = TABLE.with_overrides(
+        {"claude-opus-4-6": {"input_per_million": 4, "output_per_million": 20}}
+    )
+    long = {"context_window": "200k-1M"}
+    before, after = (row("claude-opus-4-6", day, **long) for day in ("2026-03-01", "2026-04-01"))
+    assert own.cost(before).by_kind[KINDS[0]] == (8, 8)
+    assert own.cost(after).by_kind[KINDS[0]] == (4, 4)
+    fast = row("claude-opus-4-6", "2026-03-01", speed="fast", **long)
+    assert own.cost(fast).by_kind[KINDS[0]] == (24, 24)
+    read = {"cache_read_input_tokens": 1_000_000}
+    sonnet = TABLE.with_overrides(
+        {"claude-sonnet-5-5": {"input_per_million": 1, "output_per_million": 5}}
+    )
+    prices = [
+        sonnet.cost(row("claude-sonnet-5-5", day, **read)).by_kind[KINDS[3]][0]
+        for day in ("2026-10-01", "2026-11-01")
+    ]
+    assert prices == [Decimal("0.1"), Decimal("0.05")]
+    output = TABLE.with_overrides({"claude-opus-5": {"output_per_million": 7}})
+    assert output.cost(row("claude-opus-5")).low == 5 + 7
+
+
+def test_dated_prices_of_one_override_stay_dated() -> None:
+    own = TABLE.with_overrides(
+        json.dumps(
+            {
+                "claude-opus-5": [
+                    {"input_per_million": 4, "output_per_million": 20, "valid_to": "2026-10-01"},
+                    {
+                        "input_per_million": 3,
+                        "output_per_million": 15,
+                        "valid_from": "2026-10-01",
+                        "valid_to": "2026-11-01",
+                    },
+                ]
+            }
+        )
+    )
+    days = ("2026-09-30", "2026-10-01", "2026-10-31", "2026-11-01")
+    assert [own.cost(row("claude-opus-5", day)).low for day in days] == [24, 18, 18, 30]
+
+
+def test_overrides_that_no_model_bears_are_told() -> None:
+    terms = {"input_per_million": 1, "output_per_million": 2}
+    own = TABLE.with_overrides({"claude-opus-4.1": terms, "claude-opus-4-1": terms})
+    assert own.strangers == ("claude-opus-4.1",)
+    assert own.cost(row("claude-opus-4-1-20250805", "2025-09-01")).low == 3
+    assert TABLE.with_overrides({"claude-3-5-haiku-latest": terms}).strangers == ()
+
+
+def test_the_callers_decimal_context_changes_nothing() -> None:
+    own = {"claude-fable-5-1": {"input_per_million": "1.2345678", "output_per_million": 2}}
+    use = row("claude-fable-5-1", cache_read_input_tokens=1_234_567, service_tier=None)
+    expected = TABLE.with_overrides(own).cost(use)
+    with decimal.localcontext() as context:
+        context.prec = 3
+        context.traps[decimal.Inexact] = True
+        assert TABLE.with_overrides(own).cost(use) == expected
+
+
 def test_sums_and_savings() -> None:
     cached = row("claude-opus-5", uncached_input_tokens=0, cache_read_input_tokens=1_000_000)
     both = add_costs([TABLE.cost(cached), TABLE.cost(row("nothing-known"))])
@@ -151,6 +345,20 @@ def test_overrides_in_the_form_of_a_file() -> None:
         ('{"m": {"input_per_million": NaN, "output_per_million": 1}}', "NaN"),
         ('{"m": {"input_per_million": true, "output_per_million": 1}}', "number of dollars"),
         ('{"m": {"in": 1}}', "'in'"),
+        (
+            '{"claude-opus-4-1": {"input_per_million": 1}, "claude-opus-4-1-20250805": '
+            '{"input_per_million": 2}}',
+            "given twice",
+        ),
+        (
+            '{"claude-opus-5": {"input_per_million": 1, "valid_from": "2026-1-1"}}',
+            "day such as",
+        ),
+        (
+            '{"claude-opus-5": {"input_per_million": 1, "valid_from": "2026-11-02", '
+            '"valid_to": "2026-11-01"}}',
+            "before they begin",
+        ),
     ],
 )
 def test_bad_overrides_say_what_is_wrong(text: str, says: str) -> None:

@@ -260,3 +260,29 @@ def test_help_has_examples(name: str, run: Run) -> None:
     assert code == 0
     assert "Examples:" in stdout
     assert f"anthropic-usage {name}" in stdout
+
+
+def test_an_override_that_no_model_bears_is_said(run: Run) -> None:
+    terms = {"input_per_million": 1, "output_per_million": 2}
+    code, _, stderr = run("prices", "--pricing-json", json.dumps({"claude-opus-4.1": terms}))
+    assert code == 0
+    assert "'claude-opus-4.1' is no model" in stderr
+    assert "claude-opus-4-1" in stderr
+    _, _, stderr = run("prices", "--pricing-json", json.dumps({"claude-opus-4-1": terms}))
+    assert "is no model" not in stderr
+
+
+def test_prices_of_a_model_by_any_of_its_names(run: Run) -> None:
+    names = ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929")
+    answers = [good(run("prices", "--model", name, "--all", "--json"))["prices"] for name in names]
+    assert answers[0] == answers[1] != []
+    code, _, stderr = run("prices", "--model", "claude-sonnet-4.5")
+    assert code == 2
+    assert "near are claude-sonnet-4-5" in stderr
+
+
+def test_a_kind_without_a_price_shows_none(run: Run) -> None:
+    asked = ("prices", "--model", "claude-2.1", "--date", "2025-06-01")
+    (price,) = good(run(*asked, "--json"))["prices"]
+    assert price["cache_read_input_tokens_usd_per_mtok"] is None
+    assert "0.00" not in run(*asked)[1]

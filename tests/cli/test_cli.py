@@ -200,8 +200,12 @@ def test_a_part_of_a_week_or_month_says_so(name: str, run: Run) -> None:
 @pytest.mark.parametrize(("width", "read"), [("1d", "5 days"), ("1h", "120 hours")])
 def test_nothing_used_is_said(width: str, read: str, run: Run) -> None:
     done = run("usage", *SPAN, "--models", "claude-nobody-uses-this", "--bucket-width", width)
-    assert f"a real zero, {read} read" in done.stderr
+    assert f"{read} read" in done.stderr
+    assert "a real zero" not in done.stderr
+    assert "no model 'claude-nobody-uses-this'; in this range were " in done.stderr
     assert done.returncode == 0
+    empty = run("usage", "--since", "2023-11-10", "--until", "2023-11-15")
+    assert "a real zero, 5 days read" in empty.stderr
 
 
 def test_what_has_not_happened_is_no_zero(run: Run) -> None:

@@ -40,7 +40,7 @@ def test_pages_add_up_to_the_ledger(api: Api, simulator: Simulator, by: tuple[st
 
 def test_tokens_cost_what_the_price_list_says(api: Api) -> None:
     """Price the usage report anew, from the data file and nothing else."""
-    text = resources.files("anthropic_usage").joinpath("data/claude_prices.json").read_text()
+    text = resources.files("anthropic_usage.simulator").joinpath("list_prices.json").read_text()
     prices = json.loads(text)["prices"]
     dims = ("model", "service_tier", "context_window", "inference_geo", "speed")
     usage = api.data(

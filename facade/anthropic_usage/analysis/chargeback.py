@@ -8,7 +8,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ import attrs
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..moments import Moment
-from ..money import ZERO, add, times, total
+from ..money import ZERO, add, quantize, times, total
 from ..rows import CostRow, UsageRow
 from .priced import priced_usage
 from .prices import KINDS, WEB_SEARCH, PriceTable
@@ -181,7 +181,7 @@ def chargeback(
         for part in parts
     ]
     lines = _lines(parts, owners)
-    billed = exact.quantize(_CENT, ROUND_HALF_EVEN)
+    billed = quantize(exact, 2)
     cents = split_cents([line.exact_usd for line in lines], billed)
     lines = [
         attrs.evolve(line, amount_usd=amount) for line, amount in zip(lines, cents, strict=True)
@@ -210,7 +210,7 @@ def _unused(parts: Iterable[_Part], owners: OwnerMap | None) -> tuple[str, ...]:
 def split_cents(exact: Iterable[Decimal], whole: Decimal) -> list[Decimal]:
     """Round amounts to cents that add up to `whole`, by largest remainders, the first of equals."""
     amounts = list(exact)
-    rounded = [amount.quantize(_CENT, ROUND_FLOOR) for amount in amounts]
+    rounded = [quantize(amount, 2, ROUND_FLOOR) for amount in amounts]
     missing = int(add(whole, -total(rounded)).scaleb(2))
     remainders = [add(amount, -cents) for amount, cents in zip(amounts, rounded, strict=True)]
     order = sorted(range(len(amounts)), key=lambda place: (-remainders[place], place))

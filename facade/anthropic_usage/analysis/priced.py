@@ -39,7 +39,7 @@ def priced_usage(
     dimensions = (*(() if by is None else (by,)), *PRICED_BY)
     report = source.usage(starting_at, ending_at, group_by=dimensions)
     rows = report.by("day", *dimensions)
-    if not any(_may_be_fast(row, prices) for row in rows):
+    if not any(prices.may_be_fast(row.model, row.day) for row in rows):
         return rows
     try:
         fast_only = source.usage(
@@ -55,11 +55,6 @@ def priced_usage(
     key_of = operator.attrgetter("starting_at", *dimensions)
     fast = {key_of(row): row for row in fast_only}
     return [part for row in rows for part in _split(row, fast.get(key_of(row)))]
-
-
-def _may_be_fast(row: UsageRow, prices: PriceTable) -> bool:
-    price = prices.price_of(row.model, row.day) if row.model else None
-    return price is not None and price.fast_multiplier(row.day) != 1
 
 
 def _split(row: UsageRow, fast: UsageRow | None) -> Iterable[UsageRow]:

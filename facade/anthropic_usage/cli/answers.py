@@ -117,7 +117,15 @@ def price_table(pricing_json: str | None) -> PriceTable:
     text = pricing_json
     if not text.lstrip().startswith("{"):
         text = read_text(pricing_json, "--pricing-json")
-    return table.with_overrides(text)
+    table = table.with_overrides(text)
+    for name in table.strangers:
+        near = table.near(name)
+        hint = f" (near are {', '.join(near)})" if near else ""
+        note(
+            f"--pricing-json: {name!r} is no model of the price table{hint}; its price is used "
+            "only if the API names a model exactly so"
+        )
+    return table
 
 
 def read_text(path: str, option: str) -> str:

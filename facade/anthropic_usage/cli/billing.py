@@ -15,9 +15,9 @@ from ..analysis.prices import KINDS, Price
 from ..analysis.reconcile import Cell, Reconciliation, reconcile
 from ..directory import Directory
 from ..errors import InvalidQuery
-from ..human import count, dollars
+from ..human import dollars, percent, several
 from ..moments import parse_moment, rfc3339, utc_now
-from ..money import plain
+from ..money import plain, quantize
 from .answers import (
     Column,
     Output,
@@ -31,6 +31,7 @@ from .answers import (
     print_columns,
     read_text,
 )
+from .columns import footnotes
 from .options import source_options
 from .session import Connection, note
 
@@ -38,7 +39,6 @@ __all__ = ["chargeback_command", "prices_command", "read_owners", "reconcile_com
 
 AGENT_MAP = "ANTHROPIC_AGENT_MAP_JSON"
 _SHORT_KINDS = ("input", "5m write", "1h write", "cache read", "output")
-_CENT = Decimal("0.01")
 
 
 @click.command(
@@ -66,10 +66,12 @@ def prices_command(
     """List prices in USD for a million tokens, as bundled: dated, and how sure each one is."""
     on = (parse_moment(day, "--date") if day else utc_now()).date()
     table = price_table(pricing_json)
+    wanted = None if model is None else table.model_named(model)
     prices = [
         price
         for price in table.prices
-        if (every or price.holds(on)) and (model is None or model in (price.model, *price.match))
+        if (every or price in table.prices_of(price.model, on))
+        and (wanted is None or price.model in wanted)
     ]
     if not prices:
         what = f"{model} has no price" if model else "there are no prices"
@@ -90,14 +92,14 @@ def prices_command(
             *(
                 Column(
                     heading,
-                    [f"{price.usd_per_mtok[kind].normalize():f}" for price in prices],
+                    [_rate(price, kind) for price in prices],
                     right=True,
                 )
                 for heading, kind in zip(_SHORT_KINDS, KINDS, strict=True)
             ),
-            Column("from", [_day(price.valid_from) for price in prices]),
-            Column("to", [_day(price.valid_to) for price in prices]),
-            Column("besides", [_besides(price, on) for price in prices]),
+            Column("from", [_day(price.valid_from) for price in prices], rigid=True, gives_way=1),
+            Column("to", [_day(price.valid_to) for price in prices], rigid=True, gives_way=2),
+            Column("besides", [_besides(price, on) for price in prices], gives_way=0),
         ]
         print_columns(columns, out, "USD for a million tokens")
 
@@ -116,7 +118,7 @@ def _price(price: Price, on: dt.date) -> dict[str, Any]:
         "names": " ".join(price.match),
         "valid_from": None if price.valid_from == dt.date.min else price.valid_from,
         "valid_to": price.valid_to,
-        **{f"{kind}_usd_per_mtok": price.usd_per_mtok[kind] for kind in KINDS},
+        **{f"{kind}_usd_per_mtok": price.usd_per_mtok.get(kind) for kind in KINDS},
         "batch_multiplier": price.batch_multiplier,
         "us_geo_multiplier": price.us_geo_multiplier,
         "fast_multiplier": price.fast_multiplier(on) if price.fast else None,
@@ -128,6 +130,12 @@ def _price(price: Price, on: dt.date) -> dict[str, Any]:
     }
 
 
+def _rate(price: Price, kind: str) -> str:
+    """Write a price; one that no source says is none, not nothing."""
+    rate = price.usd_per_mtok.get(kind)
+    return "-" if rate is None else plain(rate)
+
+
 def _day(day: dt.date | None) -> str:
     return "-" if day in (None, dt.date.min) else str(day)
 
@@ -137,7 +145,12 @@ def _besides(price: Price, on: dt.date) -> str:
     if price.us_geo_multiplier:
         parts.append(f"US x{price.us_geo_multiplier}")
     if price.fast_multiplier(on) != 1:
-        parts.append(f"fast x{price.fast_multiplier(on)}")
+        across = (
+            " (any window)"
+            if price.fast and price.long_context and price.fast.across_context
+            else ""
+        )
+        parts.append(f"fast x{price.fast_multiplier(on)}{across}")
     if price.long_context:
         threshold = price.long_context.threshold_input_tokens // 1000
         parts.append(f"above {threshold}k x{price.long_context.input_multiplier}")
@@ -227,7 +240,7 @@ def _print_reconciliation(result: Reconciliation, out: IO[str]) -> None:
     columns = [
         Column("", [name for name, _, _ in lines], "billed"),
         Column("amount", [_cents(amount) for _, amount, _ in lines], _cents(result.billed), True),
-        Column("", [text for _, _, text in lines]),
+        Column("", [text for _, _, text in lines], prose=True),
     ]
     print_columns(columns, out, _span(result))
     for item in result.not_compared:
@@ -240,7 +253,7 @@ def _span(result: Chargeback | Reconciliation) -> str:
 
 def _cents(amount: Decimal) -> str:
     """Write dollars to the cent; what rounds to nothing is nothing."""
-    rounded = amount.quantize(_CENT)
+    rounded = quantize(amount, 2)
     return dollars(rounded if rounded else Decimal(0)) if amount else "$0.00"
 
 
@@ -365,6 +378,7 @@ def chargeback_command(
 def _print_chargeback(result: Chargeback, owned: bool, out: IO[str]) -> None:
     lines = result.lines
     whole = result.exact_usd
+    how, rules = footnotes([_kind(line.direct) for line in lines], [line.rule for line in lines])
     columns = [Column("team" if owned else result.by, [line.name for line in lines], "the bill")]
     if owned and any(line.owner and line.owner.cost_center for line in lines):
         centers = [(line.owner.cost_center if line.owner else None) or "-" for line in lines]
@@ -378,12 +392,12 @@ def _print_chargeback(result: Chargeback, owned: bool, out: IO[str]) -> None:
         ),
         Column(
             "share",
-            [f"{100 * line.exact_usd / whole:.1f}%" if whole else "-" for line in lines],
+            [percent(line.exact_usd, whole, 1) for line in lines],
             right=True,
         ),
-        Column("how", [f"{_kind(line.direct)}: {line.rule}" for line in lines]),
+        Column("how", how, rigid=True, gives_way=0),
     ]
-    print_columns(columns, out, f"{_span(result)}, {count(len(lines))} parts")
+    print_columns(columns, out, f"{_span(result)}, {several(len(lines), 'part')}", below=rules)
 
 
 def _kind(direct: bool) -> str:

@@ -141,7 +141,10 @@ def lay_out(
         for part in _wrapped(clean(title), room, console):
             out.write(f"{bold.format(part)}\n")
     if plan.columns:
-        headings = [column.headings(plan.stacked) for column in plan.columns]
+        headings = [
+            _heading(column, width, plan.stacked)
+            for column, width in zip(plan.columns, plan.widths, strict=True)
+        ]
         for cells in _level(headings, above=True):
             line(cells, bold)
         rule()
@@ -159,6 +162,14 @@ def lay_out(
         for part in _wrapped(text, room, console):
             out.write(f"{part}\n")
     return tuple(column.heading for column in plan.left_out)
+
+
+def _heading(column: Column, width: int, stacked: bool) -> list[str]:
+    """Return the lines of a heading; one that its column is too narrow for is stacked as well."""
+    lines = column.headings(stacked)
+    if max(map(cell_len, lines)) > width:
+        lines = column.heading.split(" ")
+    return [_middle(line, width) for line in lines]
 
 
 def _level(parts: Sequence[Sequence[str]], above: bool = False) -> Iterable[Sequence[str]]:

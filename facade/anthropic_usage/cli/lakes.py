@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 
 from ..errors import InvalidQuery
-from ..human import count
+from ..human import several
 from ..moments import parse_moment
 from ..sinks.sink import Staged
 from .answers import Column, Output, answer, answer_options, print_columns
@@ -58,8 +58,8 @@ def verify_command(context: click.Context, root: str, output: Output) -> None:
     def show(out: IO[str]) -> None:
         for problem in found.problems:
             out.write(f"{problem}\n")
-        verdict = f"{len(found.problems)} problems" if found.problems else "all whole"
-        out.write(f"{count(found.days)} days, {count(found.files)} files: {verdict}\n")
+        verdict = several(len(found.problems), "problem") if found.problems else "all whole"
+        out.write(f"{several(found.days, 'day')}, {several(found.files, 'file')}: {verdict}\n")
 
     answer(output, {"ok": not found.problems, **_fields(found)}, show)
     for sentence in found.notes:
@@ -70,7 +70,11 @@ def verify_command(context: click.Context, root: str, output: Output) -> None:
             "anthropic-usage-track --catch-up 3"
         )
     if found.waste:
-        note(f"{found.waste} files belong to no snapshot; the next tracking removes them")
+        one = found.waste == 1
+        note(
+            f"{several(found.waste, 'file')} {'belongs' if one else 'belong'} to no snapshot; "
+            f"the next tracking removes {'it' if one else 'them'}"
+        )
     context.exit(1 if found.problems else 0)
 
 
@@ -89,7 +93,9 @@ def rebuild_command(root: str, output: Output) -> None:
     storage = Storage(root)
     with storage.lock():
         written = rebuild(storage)
-    answer(output, {"rebuilt": written}, lambda out: _line(out, f"rebuilt {count(written)} days"))
+    answer(
+        output, {"rebuilt": written}, lambda out: _line(out, f"rebuilt {several(written, 'day')}")
+    )
 
 
 @lake_group.command("changes", epilog="Example: anthropic-usage lake changes --since 2026-02-01")
@@ -152,7 +158,7 @@ def prune_command(keep: int, root: str, output: Output) -> None:
     answer(
         output,
         {"removed": removed},
-        lambda out: _line(out, f"removed {count(removed)} older snapshots"),
+        lambda out: _line(out, f"removed {several(removed, 'older snapshot')}"),
     )
 
 
@@ -172,7 +178,7 @@ def delta_command(root: str, output: Output) -> None:
 
     def show(out: IO[str]) -> None:
         for table, (version, changed) in versions.items():
-            said = f"{count(changed)} days committed" if changed else "nothing new"
+            said = f"{several(changed, 'day')} committed" if changed else "nothing new"
             out.write(f"{table}: version {version}, {said}\n")
 
     plain = {name: {"version": v, "days": n} for name, (v, n) in versions.items()}
@@ -230,7 +236,7 @@ def sql_command(
 
         with Staged(Path(parquet_file).resolve()) as staged:
             pq.write_table(table, staged.file, compression="zstd")
-        note(f"wrote {count(table.num_rows)} rows into {parquet_file}")
+        note(f"wrote {several(table.num_rows, 'row')} into {parquet_file}")
         return
     rows: list[dict[str, Any]] = table.to_pylist()
     names = list(table.column_names)
@@ -247,7 +253,7 @@ def sql_command(
 
     answer(output, rows, show, rows, names)
     if output.format == "table" and len(rows) > _MOST:
-        note(f"{count(len(rows) - _MOST)} more rows; --csv or --parquet has all of them")
+        note(f"{several(len(rows) - _MOST, 'more row')}; --csv or --parquet has all of them")
 
 
 def _cell(value: Any) -> str:

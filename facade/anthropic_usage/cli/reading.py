@@ -11,7 +11,8 @@ from typing import IO, Any
 import attrs
 import click
 
-from ..errors import IncompleteReportWarning
+from ..analysis.periods import Extent, extents
+from ..errors import IncompleteReportWarning, InvalidQuery, NothingMatchedWarning
 from ..fold import Fold
 from ..human import several
 from ..moments import DAY, ceil, rfc3339, utc_now
@@ -28,6 +29,7 @@ from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
 from ..sinks.plain import dumps, plain_row, plain_value
 from .columns import left_out_sentence
+from .matching import check_ids, unmatched
 from .options import (
     Printing,
     comma_separated,
@@ -37,9 +39,8 @@ from .options import (
     output_options,
     range_options,
 )
-from .periods import Extent, extents
 from .session import Connection, Meter, note
-from .spool import spool
+from .spool import after, spool
 from .when import resolve
 
 __all__ = [
@@ -211,6 +212,7 @@ Examples:
   anthropic-usage claude-code --since mtd --by actor
   anthropic-usage claude-code --since 30d --by week
   anthropic-usage claude-code --since yesterday --json
+  anthropic-usage claude-code --since mtd --map teams.yml  teams, seats, cost for each person
   anthropic-usage claude-code --demo
 
 """
@@ -218,19 +220,58 @@ Examples:
 )
 @range_options
 @by_option
+@click.option(
+    "--map",
+    "map_file",
+    metavar="FILE",
+    help="Whose team who is in, by address, name or API key: YAML, JSON or CSV as for chargeback.",
+)
+@click.option("--people", "for_people", is_flag=True, help="The same answer without teams.")
 @limit_option("1000 records")
 @output_options
 @connection_options
 def claude_code(
-    connection: Connection, by: tuple[str, ...], printing: Printing, **asked: Any
+    connection: Connection,
+    by: tuple[str, ...],
+    map_file: str | None,
+    for_people: bool,
+    printing: Printing,
+    **asked: Any,
 ) -> None:
     """What Claude Code did: sessions, lines, commits, cost.
 
     The table has a line an actor unless --by says otherwise; the other formats have every record.
-    The estimated cost overlaps the cost report: never add the two.
+    With --map or --people: teams, who has a seat and used it, weeks, cost for each person, session
+    and pull request. The estimated cost overlaps the cost report: never add the two. Addresses are
+    read in lower case, so one person in two spellings is one; API keys are not people.
     """
+    if map_file is not None or for_people:
+        if by:
+            raise InvalidQuery("--map and --people have an answer of their own: leave out --by")
+        _people(connection, claude_code_query(connection, **asked), map_file, printing)
+        return
     folded = comma_separated(by) or (("actor",) if printing.format == "table" else ())
     _run(connection, claude_code_query(connection, **asked), folded or None, printing)
+
+
+def _people(
+    connection: Connection, query: ClaudeCodeQuery, map_file: str | None, printing: Printing
+) -> None:
+    """Answer for whoever answers for a team."""
+    from ..analysis.people import people
+    from .billing import read_owners
+    from .people import print_people
+
+    owners = None if map_file is None else read_owners(map_file)
+    with connection.source() as source, _spool(printing) as out:
+        result = people(source, query.starting_at, query.ending_at, owners=owners)
+        sentences = print_people(result, printing, out)
+    for sentence in sentences:
+        note(sentence)
+
+
+def _spool(printing: Printing) -> contextlib.AbstractContextManager[IO[str]]:
+    return spool(printing.output, printing.format, printing.mark)
 
 
 def claude_code_query(
@@ -255,22 +296,30 @@ def _run(
     with connection.meter() as meter, connection.client(meter) as client, _gaps() as gaps:
         report = client.report(query)
         meter.start(query)
-        with spool(printing.output, printing.format, printing.mark) as out:
+        check_ids(client, query)
+        with _spool(printing) as out:
             as_it_comes = by is None and printing.order != "desc"
             if as_it_comes and printing.format in ("csv", "ndjson"):
-                _stream(report, printing, out)
+                matched = _stream(report, printing, out)
                 meter.stop()
+                if not matched:
+                    after(out, unmatched(client, query))
                 return
             rows, totals = _read(report, by)
             meter.stop()
             rows = _ordered(rows, by, printing.order)
             left_out = _print(report, rows, totals, by, printing, out, complete=not gaps)
+            if not rows and printing.format != "table":
+                after(out, unmatched(client, query))
         if printing.format == "table":
             _notes(report, len(rows), meter, complete=not gaps)
+            if not rows:
+                note(unmatched(client, query))
             note_left_out(left_out)
 
 
-def _stream(report: Report[Any], printing: Printing, out: IO[str]) -> None:
+def _stream(report: Report[Any], printing: Printing, out: IO[str]) -> int:
+    """Print rows as they come; returns how many there were."""
     if printing.format == "csv":
         sink: CsvSink | NdjsonSink = CsvSink(report.query, out, printing.excel_safe)
     else:
@@ -278,6 +327,7 @@ def _stream(report: Report[Any], printing: Printing, out: IO[str]) -> None:
     for part in report.parts():
         sink.add(part.page)
     sink.finish()
+    return sink.rows
 
 
 def _read(report: Report[Any], by: tuple[str, ...] | None) -> tuple[list[Row], Row]:
@@ -374,6 +424,8 @@ def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None
         note(f"no usage from {span}: not one {unit} of it exists yet")
     elif not complete:
         note(f"no usage from {span} in what the API sent, which has holes")
+    elif query.named:
+        note(f"nothing that matches from {span}, {several(buckets, unit)} read")
     else:
         note(f"no usage from {span}: a real zero, {several(buckets, unit)} read")
     if report.settled_until is not None and report.settled_until < query.ending_at:
@@ -388,7 +440,10 @@ def note_left_out(headings: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def _gaps() -> Iterator[list[str]]:
-    """Collect the holes that were let pass; they are still shown."""
+    """Collect the holes that were let pass; they are still shown.
+
+    What a filter did not match is said by `unmatched`, which says more than a warning.
+    """
     gaps: list[str] = []
     shown = warnings.showwarning
 
@@ -399,5 +454,6 @@ def _gaps() -> Iterator[list[str]]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", IncompleteReportWarning)
+        warnings.simplefilter("ignore", NothingMatchedWarning)
         warnings.showwarning = show
         yield gaps

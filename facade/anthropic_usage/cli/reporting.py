@@ -12,7 +12,7 @@ import click
 
 from ..analysis.spend import Slice, Spend, spend
 from ..errors import AnthropicUsageError, AuthenticationError, IncompleteReport
-from ..human import clean, count, dollars, percent, sparkline
+from ..human import bar, clean, count, dollars, percent, sparkline
 from ..money import total
 from ..pages.figures import KIND_NAMES, change, figures, interval
 from ..sinks.sink import Staged
@@ -36,7 +36,6 @@ __all__ = ["report_command"]
 
 _BAR = 16
 _MOST = 8
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 @click.command(
@@ -166,7 +165,7 @@ def _print(result: Spend, title: str | None, out: IO[str]) -> None:
     print_columns(
         [
             Column("tokens", [KIND_NAMES.get(name, name) for name, _ in kinds]),
-            Column("", [_bar(Decimal(now), Decimal(most)) for _, (now, _) in kinds]),
+            Column("", [bar(now, most, _BAR) for _, (now, _) in kinds]),
             Column("now", [count(now) for _, (now, _) in kinds], right=True),
             Column("before", [count(before) for _, (_, before) in kinds], right=True),
             Column("change", [change(*pair) for _, pair in kinds], right=True),
@@ -180,7 +179,7 @@ def _print(result: Spend, title: str | None, out: IO[str]) -> None:
         print_columns(
             [
                 Column("api key (estimated by list prices)", [key.name for key in keys]),
-                Column("", [_bar(key.high, highest) for key in keys]),
+                Column("", [bar(key.high, highest, _BAR) for key in keys]),
                 Column("cost", [interval(key.low, key.high) for key in keys], right=True),
                 Column("tokens", [count(key.tokens) for key in keys], right=True),
             ],
@@ -203,20 +202,23 @@ def _print_slices(what: str, parts: Sequence[Slice], result: Spend, out: IO[str]
     if not parts:
         return
     shown = list(parts[:_MOST])
-    if rest := parts[_MOST:]:
+    rest = parts[_MOST:]
+    more = f"{len(rest)} more"
+    if rest:
         shown.append(
             Slice(
                 id=None,
-                name=f"{len(rest)} more",
+                name=more,
                 billed=total(part.billed for part in rest),
                 before=total(part.before for part in rest),
             )
         )
-    most = max(part.billed for part in shown)
+    # What is the sum of many would set the scale, and shrink the bars of all others.
+    most = max(part.billed for part in parts[:_MOST])
     print_columns(
         [
             Column(what, [part.name for part in shown], "total"),
-            Column("", [_bar(part.billed, most) for part in shown]),
+            Column("", [_bar(part, more, most) for part in shown]),
             Column(
                 "billed",
                 [dollars(part.billed) for part in shown],
@@ -241,9 +243,5 @@ def _print_slices(what: str, parts: Sequence[Slice], result: Spend, out: IO[str]
     out.write("\n")
 
 
-def _bar(part: Decimal, most: Decimal) -> str:
-    """Return a bar of block characters, to an eighth of one."""
-    if most <= 0 or part <= 0:
-        return ""
-    eighths = round(8 * _BAR * part / most)
-    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+def _bar(part: Slice, more: str, most: Decimal) -> str:
+    return "" if part.id is None and part.name == more else bar(part.billed, most, _BAR)

@@ -111,7 +111,7 @@ def after(out: Any, sentence: str) -> None:
 
 
 def _say(said: list[str]) -> None:
-    for sentence in dict.fromkeys(said):
+    for sentence in filter(None, dict.fromkeys(said)):
         note(sentence)
 
 

@@ -100,5 +100,5 @@ def one_line(text: Any) -> str:
 
 def note(text: str) -> None:
     """Say something beside the data, in a line; nothing where nobody could read it."""
-    if sys.stderr is not None and not sys.stderr.closed:
+    if text and sys.stderr is not None and not sys.stderr.closed:
         click.echo(one_line(text), err=True)

@@ -17,7 +17,7 @@ from .columns import Column, lay_out
 if TYPE_CHECKING:
     Cell = Callable[[Any], Any]
 
-__all__ = ["print_table"]
+__all__ = ["actor_label", "print_table"]
 
 _NULLS = {
     "workspace_id": DEFAULT_WORKSPACE,

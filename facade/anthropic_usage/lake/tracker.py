@@ -158,8 +158,7 @@ class Tracker:
             for bucket in part.page.data
             for result in usage_results(bucket)
         }
-        prices = [self._prices.price_of(model, day) for model in models if model]
-        return any(price is not None and price.fast_multiplier(day) != 1 for price in prices)
+        return any(self._prices.may_be_fast(model, day) for model in models)
 
     def _keep(
         self,

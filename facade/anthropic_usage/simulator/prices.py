@@ -1,4 +1,4 @@
-"""The dated list prices, read from the package's data file and applied without rounding."""
+"""The dated list prices of the simulator, read from its data file and applied without rounding."""
 
 from __future__ import annotations
 
@@ -164,8 +164,12 @@ class PriceList:
 
 @cache
 def load_prices() -> PriceList:
-    """Read the price list that ships with the package."""
-    text = resources.files("anthropic_usage").joinpath("data", "claude_prices.json").read_bytes()
+    """Read the simulator's own price list.
+
+    It is not the one that the package estimates by: what it sells, and from when, belongs to the
+    invented organisation, whose answers stay the same when the other table learns.
+    """
+    text = resources.files("anthropic_usage.simulator").joinpath("list_prices.json").read_bytes()
     file = msgspec.json.decode(text, type=_File)
     return PriceList(
         prices=tuple(
