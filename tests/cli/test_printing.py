@@ -214,6 +214,17 @@ def test_words_that_repeat_stand_below_once() -> None:
     assert below == ["direct: as billed", "shared 1: by use", "shared 2: by number"]
 
 
+def test_charts_of_nothing_leave_no_folder(
+    served: tuple[Simulator, Server], tmp_path: Path
+) -> None:
+    where = {"ANTHROPIC_BASE_URL": served[1].url, **KEY}
+    folder = tmp_path / "charts"
+    span = ("--since", "2023-02-01", "--until", "2023-02-03")
+    code, _, stderr = run_command(("report", *span, "--no-compare", "--png", str(folder)), where)
+    assert code == 0, stderr
+    assert folder.exists() is ("nothing to draw" not in stderr)
+
+
 def test_two_formats_are_refused(served: tuple[Simulator, Server]) -> None:
     where = {"ANTHROPIC_BASE_URL": served[1].url, **KEY}
     for command in (

@@ -296,7 +296,7 @@ def _server_class(mcpserver: Any, refusal: type[Exception], max_chars: int) -> A
     return Server
 
 
-_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_QUOTED = re.compile(r"(?<!\w)('(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$))", re.DOTALL)
 
 
 def _unrepeated(text: str, arguments: Any) -> str:
@@ -370,9 +370,10 @@ class _Tools:
         except AnthropicUsageError as error:
             return error_text(error, self._max_chars)
         async with client:
-            return await anthropic_usage(
+            text = await anthropic_usage(
                 arguments, client=client, max_chars=self._max_chars, progress=_progress(context)
             )
+        return _unrepeated(text, arguments) if text.startswith("Error:") else text
 
     async def report(
         self,
@@ -516,7 +517,7 @@ class _Tools:
         try:
             yield
         except AnthropicUsageError as error:
-            raise self._refusal(sentence(words(error))) from None
+            raise self._refusal(words(error)) from None
 
 
 _MOST = 25

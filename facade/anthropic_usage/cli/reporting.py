@@ -111,9 +111,12 @@ def report_command(
     if png_folder is not None:
         from ..pages.charts import charts
 
-        folder = Path(png_folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for chart in charts(result):
+        folder, drawn = Path(png_folder), charts(result)
+        if drawn:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            note(f"nothing to draw: {folder} is as it was")
+        for chart in drawn:
             _write(folder / f"{chart.name}.png", chart.png())
     if (html_file or png_folder) and output.format == "table" and output.path is None:
         return

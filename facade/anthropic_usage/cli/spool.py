@@ -90,8 +90,12 @@ def _to_stdout(form: str, mark: bool) -> Iterator[IO[str]]:
                 "--output FILE, or set PYTHONIOENCODING=utf-8"
             ) from None
         spooled.seek(0)
-        shutil.copyfileobj(spooled, stdout)
-        stdout.flush()
+        try:
+            shutil.copyfileobj(spooled, stdout)
+            stdout.flush()
+        except OSError as error:
+            error.filename = "stdout"
+            raise
     _say(said)
 
 
