@@ -31,7 +31,7 @@ demo: $(VENV)/.run ## a week of all three reports from the built-in simulator, n
 	@$(BIN)/anthropic-usage demo
 
 test: $(VENV)/.dev ## the whole test suite
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest -p no:randomly
 
 test-lowest: ## the suite with the lowest versions that pyproject allows
 	@scripts/pythons.sh lowest -n auto --maxprocesses 4 --dist worksteal

@@ -30,7 +30,7 @@ def result(truth: Simulator) -> Spend:
     """Give its report, with a hostile name in each place that holds one."""
     with (
         truth.serve() as server,
-        UsageClient(Simulator.DEMO_KEY, base_url=server.url) as client,
+        UsageClient(Simulator.DEMO_KEY, base_url=server.url, clock=lambda: NOW) as client,
     ):
         directory = Directory.read(client)
         first_key, first_workspace = (
