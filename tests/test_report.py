@@ -156,12 +156,21 @@ def test_what_was_not_asked_for_is_an_error_not_a_column_of_none(client: Any, se
 
 
 def test_a_time_without_use_is_a_real_zero(client: Any) -> None:
-    report = client.usage(START, END, models="claude-nobody-uses-this")
+    report = client.usage("2023-01-01", "2023-02-01", group_by="model")
     assert list(report) == []
     assert report.totals().total_tokens == 0
-    assert (report.totals().starting_at, report.totals().ending_at) == (START, END)
+    assert report.totals().starting_at == report.query.starting_at
+    assert report.totals().ending_at == report.query.ending_at
     assert client.cost("2023-01-01", "2023-02-01").totals().amount_usd == Decimal(0)
     assert client.claude_code("2023-01-01", "2023-01-02").totals().models == ()
+
+
+@pytest.mark.parametrize("read", [lambda r: r.totals(), lambda r: r.by("model"), list])
+def test_a_filter_that_matches_nothing_is_said(read: Any, client: Any) -> None:
+    with pytest.warns(anthropic_usage.NothingMatchedWarning, match="'claude-nobody-uses-this'"):
+        read(client.usage(START, END, models="claude-nobody-uses-this", group_by="model"))
+    kept = client.usage(START, END, service_tiers="priority_on_demand")
+    assert kept.totals().total_tokens >= 0  # a value that is checked cannot be a slip
 
 
 def test_a_report_says_how_far_it_reaches(client: Any) -> None:

@@ -15,6 +15,7 @@ from .errors import (
     IncompleteReportWarning,
     InvalidQuery,
     MissingExtra,
+    NothingMatchedWarning,
     PermissionDenied,
     RateLimited,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidQuery",
     "MissingExtra",
     "ModelUse",
+    "NothingMatchedWarning",
     "PermissionDenied",
     "RateLimited",
     "Report",

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import attrs
 
 from .errors import AnthropicUsageError, AuthenticationError
+from .outside import clean
 
 __all__ = ["DEFAULT_WORKSPACE", "NO_KEY", "Directory"]
 
@@ -24,6 +25,12 @@ class _Lookups(Protocol):
 
     def users(self) -> Iterable[Any]:
         """Return the users."""
+
+
+def _named(item: Any) -> str:
+    """Return what an item is called; what has no name that can be seen is called by its id."""
+    name = item.name if isinstance(item.name, str) else ""
+    return name if clean(name).strip() else str(item.id)
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +61,7 @@ class Directory:
         }
         for kind in kinds:
             try:
-                found[kind] = {item.id: str(item.name) for item in lookups[kind]()}
+                found[kind] = {item.id: _named(item) for item in lookups[kind]()}
             except AuthenticationError:
                 raise
             except AnthropicUsageError as error:

@@ -19,6 +19,7 @@ __all__ = [
     "IncompleteReportWarning",
     "InvalidQuery",
     "MissingExtra",
+    "NothingMatchedWarning",
     "PermissionDenied",
     "RateLimited",
 ]
@@ -93,6 +94,10 @@ class MissingExtra(AnthropicUsageError, ImportError):
 
 class IncompleteReportWarning(UserWarning):
     """A hole in a report that was asked for with `strict=False`."""
+
+
+class NothingMatchedWarning(UserWarning):
+    """A report that was filtered by models or ids is empty: a name may be wrong, and 0 no truth."""
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -131,6 +131,12 @@ class Query:
         row = self.row
         return (*row.TIME, *self.dimensions, *row.MEASURES, *row.DERIVED, *row.NESTED)
 
+    @property
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        """The filters by names and ids, in which a slip of the pen matches nothing: row dimension
+        -> values."""
+        return {}
+
     def check_fold(self, dimensions: tuple[str, ...]) -> None:
         """Raise InvalidQuery unless rows of this query can be folded by `dimensions`."""
         anyway = (*self.row.TIME[:1], *self.row.BREAKDOWN, *PERIODS)
@@ -245,6 +251,14 @@ class UsageQuery(Query):
             anthropic_beta=FAST_MODE_BETA if by_speed else UNSET,
             **{name: list(values) for name, values in self.filters.items()},  # type: ignore[arg-type]
         )
+
+    @property
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        return {
+            name.removesuffix("s"): values
+            for name, values in self.filters.items()
+            if not FILTERS[name]
+        }
 
     def describe(self) -> dict[str, Any]:
         filters = {name: list(values) for name, values in self.filters.items()}

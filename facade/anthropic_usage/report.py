@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import IO, TYPE_CHECKING, Generic, TypeVar, cast
 
-from .errors import InvalidQuery
+from .errors import InvalidQuery, NothingMatchedWarning, warn
 from .flow import SETTLING, Part, hole
 from .fold import Fold
 from .moments import DAY, floor, rfc3339
@@ -42,6 +42,8 @@ class _Extent:
         self.ends = query.starting_at
         self.now: dt.datetime | None = None
         self.pages = 0
+        self.empty = bool(query.named)
+        """Whether a filter by names or ids has matched nothing so far."""
 
     def take(self, part: Part) -> Part:
         """Take the next part; one that does not follow on is an IncompleteReport."""
@@ -50,6 +52,7 @@ class _Extent:
         self.ends = max(self.ends, part.ends)
         self.now = part.now
         self.pages += 1
+        self.empty = self.empty and next(rows(self.query, part.page), None) is None
         return part
 
     def settled_until(self) -> dt.datetime:
@@ -102,6 +105,15 @@ class _Lazy(Generic[R]):
         self.settled_until = extent.settled_until()
         self.read_at = extent.now
         self.pages = extent.pages
+        if extent.empty and extent.ends > self.query.starting_at:
+            asked = (
+                f"{name} {value!r}" for name, values in self.query.named.items() for value in values
+            )
+            warn(
+                f"nothing in this range matches {', '.join(asked)}: use that is zero, or a name "
+                "that nothing has; group_by shows which there are",
+                NothingMatchedWarning,
+            )
 
     def _like(self, other: _Lazy[R]) -> None:
         self.settled_until = other.settled_until

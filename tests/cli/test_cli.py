@@ -145,8 +145,8 @@ def test_a_table_is_aligned_and_its_notes_are_beside_it(run: Run) -> None:
     words = "date api key workspace input cache write cache read output total tokens searches"
     assert heading.split() == words.split()
     assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
-    assert any("(default workspace)" in line for line in lines)
-    assert any("(no key: Console)" in line for line in lines)
+    assert any("default workspace" in line for line in lines)
+    assert any("no key (Console)" in line for line in lines)
     assert any("wrkspc_" in line and "apikey_" in line for line in lines), "ids are whole in a pipe"
     assert lines[-1].split()[0] == "total"
     assert "2026-11-10T00:00:00Z to 2026-11-15T00:00:00Z" in done.stderr
@@ -264,8 +264,12 @@ def test_a_range_that_cuts_through_days_says_which_are_whole(run: Run) -> None:
 @pytest.mark.parametrize(("width", "read"), [("1d", "5 days"), ("1h", "120 hours")])
 def test_nothing_used_is_said(width: str, read: str, run: Run) -> None:
     done = run("usage", *SPAN, "--models", "claude-nobody-uses-this", "--bucket-width", width)
-    assert f"a real zero, {read} read" in done.stderr
+    assert f"{read} read" in done.stderr
+    assert "a real zero" not in done.stderr
+    assert "no model 'claude-nobody-uses-this'; in this range were " in done.stderr
     assert done.returncode == 0
+    empty = run("usage", "--since", "2023-11-10", "--until", "2023-11-15")
+    assert "a real zero, 5 days read" in empty.stderr
 
 
 def test_what_has_not_happened_is_no_zero(run: Run) -> None:

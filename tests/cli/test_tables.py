@@ -65,11 +65,11 @@ def test_numbers_and_dates_are_whole_at_any_width(
 ) -> None:
     lines = usage_lines(width, monkeypatch, *group_by)
     text = "\n".join(lines)
-    assert "…" not in text
     assert text.count("2026-11-10") == 2
     assert text.count("988M") == 6, "input and total, of two rows and their sum"
+    assert max(map(len, lines)) <= width
     if len(group_by) < 3:
-        assert max(map(len, lines)) <= width
+        assert "…" not in text
         assert all(MODEL in text for _ in group_by)
 
 
@@ -80,7 +80,7 @@ def test_the_least_telling_columns_give_way_and_that_is_returned(
     query = ClaudeCodeQuery.create(START, END)
     actor = "somebody.with.a.long.name@company.example"
     out = Terminal()
-    row = code_row(actor, num_sessions=3)
+    row = code_row(actor, num_sessions=3, actor_type="user_actor")
     left_out = print_table(query, [row, row], row, ("actor",), out)
     assert set(left_out) >= {"tokens", "lines -"}
     assert actor in out.getvalue()
@@ -117,7 +117,7 @@ def test_nulls_say_what_they_are() -> None:
     out = io.StringIO()
     print_table(query, [usage_row()], usage_row(), None, out)
     line = out.getvalue().splitlines()[2]
-    assert re.search(r"\(no key: Console\) +\(default workspace\) +- ", line)
+    assert re.search(r"no key \(Console\) +default workspace +- ", line)
 
 
 def test_acceptance_counts_every_tool() -> None:

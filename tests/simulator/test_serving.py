@@ -82,9 +82,7 @@ def test_a_missing_extra_is_told_in_one_line() -> None:
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert told.stdout == (
-        'the simulator needs the "simulator" extra: pip install "anthropic-usage[simulator]"\n'
-    )
+    assert told.stdout == ("this needs aiohttp: pip install 'anthropic-usage[simulator]'\n")
 
 
 def test_gzip_only_when_asked_for(api: Api) -> None:

@@ -133,7 +133,7 @@ async def look_up(
         except AnthropicUsageError as error:
             notes.append(f"No names for {dimension}: {harmless(error, 160)}")
         else:
-            found[dimension] = {item.id: harmless(item.name) for item in items}
+            found[dimension] = {item.id: harmless(item.name or item.id) for item in items}
     return found, notes
 
 
@@ -222,8 +222,7 @@ def _document(
     if query.report == "claude_code":
         said.append("Estimated cost overlaps the cost report: never add the two.")
     said += [_NULLS[name] for name in query.dimensions if name in _NULLS]
-    if names or query.report == "claude_code":
-        said.append(NOTE)
+    said.append(NOTE)
     if not reading.count:
         said.append("Nothing was used in this range: a real zero.")
     return {

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import datetime as dt
 import hmac
 import json
+import re
 import typing
 from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
@@ -21,10 +23,20 @@ from ..directory import Directory
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..flow import Part, Wait
 from ..money import plain
+from ..rows import CostRow, UsageRow
 from ..sinks.columns import require
 from ..sinks.plain import plain_value
-from .tool import DEFAULT_MAX_CHARS, Progress, anthropic_usage, ask, definition
-from .untrusted import NOTE, harmless
+from .tool import (
+    DEFAULT_MAX_CHARS,
+    Progress,
+    anthropic_usage,
+    ask,
+    definition,
+    error_text,
+    strings,
+    words,
+)
+from .untrusted import NOTE, harmless, sentence
 
 __all__ = ["INSTRUCTIONS", "Connect", "build", "protect"]
 
@@ -121,13 +133,16 @@ def build(connect: Connect, *, max_chars: int = DEFAULT_MAX_CHARS) -> Any:
         read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
     )
     field: Any = require("pydantic", "mcp").Field
+    given: Any = require("pydantic", "mcp").BeforeValidator
 
     def add(function: Callable[..., Any], description: str) -> None:
         # The server reads annotations, and what stands in them is not known until now.
         known = typing.get_type_hints(function, localns={"Any": Any})
         function.__annotations__.update(
             {
-                name: Annotated[known[name], field(description=meaning)]
+                name: Annotated[
+                    known[name], given(_READ.get(name, _blank)), field(description=meaning)
+                ]
                 for name, meaning in _PARAMETERS.items()
                 if name in known
             }
@@ -157,7 +172,7 @@ def build(connect: Connect, *, max_chars: int = DEFAULT_MAX_CHARS) -> Any:
     async def get_usage_report(
         starting_at: str,
         ending_at: str | None = None,
-        bucket_width: str = "1d",
+        bucket_width: str | None = None,
         group_by: list[str] | None = None,
         limit: int | None = None,
         context: Any = None,
@@ -227,6 +242,7 @@ def build(connect: Connect, *, max_chars: int = DEFAULT_MAX_CHARS) -> Any:
     return server
 
 
+_VOCABULARY = frozenset((*UsageRow.DIMENSIONS, *CostRow.DIMENSIONS, "1m", "1h", "1d"))
 _PARAMETERS = {
     "action": "Which report: usage, cost or claude_code.",
     "starting_at": "Start, UTC: RFC 3339 such as 2026-02-01T00:00:00Z, or YYYY-MM-DD.",
@@ -235,6 +251,19 @@ _PARAMETERS = {
     "group_by": "Dimensions to split by, as the tool's description lists them.",
     "limit": "Most time buckets (Claude Code: records) to show; totals cover the whole range.",
 }
+
+
+def _blank(value: Any) -> Any:
+    """Read a field that a client fills in though it has nothing to say."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _words(value: Any) -> Any:
+    """Read an array as models write it: also as one word, or as text."""
+    return strings(value) if isinstance(value, str) and value.strip() else _blank(value)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {"group_by": _words}
 
 
 def _server_class(mcpserver: Any, refusal: type[Exception], max_chars: int) -> Any:
@@ -257,7 +286,7 @@ def _server_class(mcpserver: Any, refusal: type[Exception], max_chars: int) -> A
             except refusal as error:
                 cause = error.__cause__
                 if not isinstance(cause, validation):
-                    raise
+                    raise refusal(_unrepeated(str(error), arguments)) from None
                 # The names only: a value that was refused may be anything, even a key.
                 fields = sorted({str(problem["loc"][0]) for problem in cause.errors()})
                 wrong = f"{name}: missing or of the wrong type: {', '.join(fields)}"
@@ -268,8 +297,58 @@ def _server_class(mcpserver: Any, refusal: type[Exception], max_chars: int) -> A
     return Server
 
 
+_QUOTED = re.compile(r"(?<!\w)('(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$))", re.DOTALL)
+
+
+def _unrepeated(text: str, arguments: Any) -> str:
+    """Return a refusal without what it quotes of the arguments, which may be anything."""
+    asked = repr(arguments)
+
+    def quoted(found: re.Match[str]) -> str:
+        word = found[0][1:-1]
+        known = word in _VOCABULARY or word[:20] not in asked
+        return found[0] if known else "what was given"
+
+    return sentence(_QUOTED.sub(quoted, text))
+
+
+def _shortened(document: dict[str, Any], max_chars: int) -> dict[str, Any]:
+    """Halve the longest list until the document has room, and say so; the notes go last."""
+    made = copy.deepcopy(document)
+
+    def size(value: Any) -> int:
+        return len(json.dumps(value, indent=2, ensure_ascii=False))
+
+    while size(made) > max_chars:
+        lists = [value for name, value in made.items() if name != "notes" and _is_long(value)]
+        if lists:
+            longest = max(lists, key=size)
+            del longest[len(longest) // 2 :]
+            if "notes" in made and _CUT not in made["notes"]:
+                made["notes"].insert(0, _CUT)
+        elif len(made.get("notes", ())) > 1:
+            made["notes"].pop()
+        else:
+            raise AnthropicUsageError(f"the answer has no room in {max_chars:,} characters")
+    return made
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+_CUT = "Lists are cut to fit: ask for a shorter range, fewer dimensions or a limit."
+
+
 def _bounded(result: Any, max_chars: int) -> Any:
     """Cut what a model would read of a result to `max_chars`, and say so."""
+    structured = getattr(result, "structured_content", None)
+    if isinstance(structured, dict) and "result" not in structured:
+        made = _shortened(structured, max_chars)
+        if made != structured:
+            result.structured_content = made
+            for block in result.content:
+                block.text = json.dumps(made, indent=2, ensure_ascii=False)
     said = "... (cut: ask for a shorter range, fewer dimensions or a limit)"
     for block in getattr(result, "content", ()):
         if getattr(block, "type", "") == "text" and len(block.text) > max_chars:
@@ -290,11 +369,12 @@ class _Tools:
         try:
             client = self._connect(AsyncUsageClient)
         except AnthropicUsageError as error:
-            return f"Error: {error}"
+            return error_text(error, self._max_chars)
         async with client:
-            return await anthropic_usage(
+            text = await anthropic_usage(
                 arguments, client=client, max_chars=self._max_chars, progress=_progress(context)
             )
+        return _unrepeated(text, arguments) if text.startswith("Error:") else text
 
     async def report(
         self,
@@ -346,7 +426,7 @@ class _Tools:
                 "by_kind": [_slice(part) for part in result.by_kind[:_MOST]],
                 "top_api_keys_estimated": [
                     {
-                        "id": key.id,
+                        "id": None if key.id is None else harmless(key.id),
                         "name_untrusted": harmless(key.name),
                         "low_usd": _exact(key.low),
                         "high_usd": _exact(key.high),
@@ -359,7 +439,7 @@ class _Tools:
                 "saved_by_caching_usd": _saved(caching),
                 "claude_code": None if coding is None else plain_value(coding),
                 "notes": [
-                    *result.notes,
+                    *(sentence(text) for text in result.notes),
                     *(harmless(text, 200) for text in directory.missing),
                     NOTE,
                 ],
@@ -378,14 +458,8 @@ class _Tools:
                 "list_cost_usd": plain(result.list_cost),
                 "billed_usd": plain(result.billed),
                 "unexplained_usd": plain(result.unexplained),
-                "residuals": [
-                    {"name": item.name, "amount_usd": plain(item.amount), "note": item.note}
-                    for item in result.residuals
-                ],
-                "not_compared": [
-                    {"name": item.name, "amount_usd": plain(item.amount), "note": item.note}
-                    for item in result.not_compared
-                ],
+                "residuals": [_residual(item) for item in result.residuals],
+                "not_compared": [_residual(item) for item in result.not_compared],
             }
 
         return await self._in_thread(run, context)
@@ -400,8 +474,8 @@ class _Tools:
             return {
                 "workspaces": [
                     {
-                        "id": item.id,
-                        "name_untrusted": harmless(item.name),
+                        "id": harmless(item.id),
+                        "name_untrusted": harmless(item.name or item.id),
                         "archived": isinstance(item.archived_at, dt.datetime),
                     }
                     for item in found[:most]
@@ -444,7 +518,7 @@ class _Tools:
         try:
             yield
         except AnthropicUsageError as error:
-            raise self._refusal(" ".join(str(error).split())) from None
+            raise self._refusal(words(error)) from None
 
 
 _MOST = 25
@@ -474,6 +548,14 @@ def _saved(caching: Caching | None) -> list[str] | None:
     if caching is None or caching.saved_low is None or caching.saved_high is None:
         return None
     return [plain(caching.saved_low), plain(caching.saved_high)]
+
+
+def _residual(item: Any) -> dict[str, str]:
+    return {
+        "name": sentence(item.name, 100),
+        "amount_usd": plain(item.amount),
+        "note": sentence(item.note),
+    }
 
 
 def _slice(part: Any) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from typing import Any
 
 from ..client import AsyncUsageClient
 from ..credentials import KEY_VARIABLES, OAUTH_VARIABLE
-from ..errors import AnthropicUsageError, AuthenticationError, InvalidQuery
+from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..moments import DAY, floor, parse_moment
+from ..outside import whole
 from ..report import AsyncReport
 from .fitting import Answer, Reading, fit, look_up
-from .untrusted import harmless
+from .untrusted import harmless, sentence
 
 __all__ = [
     "DEFAULT_MAX_CHARS",
@@ -33,7 +34,9 @@ __all__ = [
     "environment",
     "error_text",
     "settings",
+    "strings",
     "tools",
+    "words",
 ]
 
 NAME = "anthropic_usage"
@@ -41,6 +44,7 @@ DEFAULT_MAX_CHARS = 32_000
 """Some 10,000 tokens: room for a week by day and model, and for the conversation around it."""
 LEAST_MAX_CHARS = 300
 """With less not even an error has room."""
+_LONGEST_ERROR = 1_000
 
 ACTIONS = ("usage", "cost", "claude_code")
 _PARAMETERS = ("action", "starting_at", "ending_at", "bucket_width", "group_by", "limit")
@@ -204,10 +208,17 @@ def error_text(
     problem: object, room: int, redact: Callable[[bytes], bytes] = lambda text: text
 ) -> str:
     """Return one line that begins with `Error:`, of at most `room` characters, without the key."""
-    text = f"Error: {' '.join(str(problem).split())}"
-    text = "".join(character if character.isprintable() else "_" for character in text)
-    text = redact(text.encode()).decode()
-    return text if len(text) <= room else f"{text[: room - 3]}..."
+    text = redact(whole(words(problem)).encode()).decode()
+    return sentence(f"Error: {text}", min(room, _LONGEST_ERROR))
+
+
+def words(problem: object) -> str:
+    """Return what went wrong, with what the API itself said of it marked as that."""
+    text = str(problem)
+    if isinstance(problem, ApiError) and problem.status is not None and problem.message:
+        said = f"(the API's own words, untrusted: {harmless(problem.message, 300)})"
+        text = text.replace(problem.message, said, 1)
+    return text
 
 
 async def ask(
@@ -254,7 +265,7 @@ def _report(arguments: Any, client: AsyncUsageClient) -> tuple[AsyncReport[Any],
     if "starting_at" not in given:
         raise InvalidQuery("starting_at is missing")
     limit = _whole(given.get("limit"))
-    group_by = _strings(given.get("group_by", []))
+    group_by = strings(given.get("group_by", []))
     start, end = given["starting_at"], given.get("ending_at")
     width = given.get("bucket_width", "1d")
     if action == "usage":
@@ -269,7 +280,10 @@ def _report(arguments: Any, client: AsyncUsageClient) -> tuple[AsyncReport[Any],
 
 
 def checked(arguments: Any, known: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments that are given, null being none; raises InvalidQuery for others."""
+    """Return the arguments that are given, null and "" being none.
+
+    Raises InvalidQuery for others than `known`.
+    """
     if not isinstance(arguments, Mapping):
         raise InvalidQuery("the input must be a JSON object")
     for name in arguments:
@@ -277,7 +291,11 @@ def checked(arguments: Any, known: Sequence[str]) -> dict[str, Any]:
             raise InvalidQuery(
                 f"unknown parameter {harmless(name)!r}; known are {', '.join(known) or 'none'}"
             )
-    return {name: value for name, value in arguments.items() if value is not None}
+    return {
+        name: value
+        for name, value in arguments.items()
+        if value is not None and not (isinstance(value, str) and not value.strip())
+    }
 
 
 def _day_end(start: str, end: str | None) -> dt.datetime | None:
@@ -301,7 +319,7 @@ def _whole(limit: Any) -> int | None:
     return limit
 
 
-def _strings(group_by: Any) -> list[str]:
+def strings(group_by: Any) -> list[str]:
     """Return the dimensions of an array, also where a model wrote the array as a string."""
     if isinstance(group_by, str):
         group_by = [name.strip(" \"'") for name in group_by.strip("[] ").split(",")]

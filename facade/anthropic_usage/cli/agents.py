@@ -156,7 +156,12 @@ def _serve(server: Any, port: int) -> None:
     token = given or secrets.token_urlsafe(32)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
+        try:
+            listening.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InvalidQuery(
+                f"port {port} cannot be used ({error.strerror}): use --http 0"
+            ) from None
         listening.listen()  # from now on nobody is refused, should the rest take a moment
         port = listening.getsockname()[1]
         hosts = [f"127.0.0.1:{port}", f"localhost:{port}"]

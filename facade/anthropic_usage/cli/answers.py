@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 import attrs
 import click
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ..analysis.prices import PriceTable
 from ..directory import Directory
 from ..errors import InvalidQuery
-from ..human import clean
 from ..moments import next_month, utc_now
-from ..sinks.delimited import disarm
-from ..sinks.plain import plain_value
+from ..sinks.delimited import csv_writer, disarm
+from ..sinks.plain import dumps, plain_value
+from .columns import Column, print_columns
+from .formats import format_options
 from .session import note
 from .spool import spool
+from .streams import is_terminal
 from .when import FORMS, resolve
 
 __all__ = [
@@ -40,8 +37,6 @@ __all__ = [
     "print_columns",
 ]
 
-_NO_LIMIT = 100_000
-
 
 @attrs.frozen(kw_only=True)
 class Output:
@@ -49,16 +44,8 @@ class Output:
 
     format: str
     path: str | None
-
-
-@attrs.frozen
-class Column:
-    """One column of a table, every cell written out."""
-
-    heading: str
-    cells: Sequence[str]
-    total: str = ""
-    right: bool = False
+    mark: bool = False
+    """Whether a CSV begins with a byte order mark."""
 
 
 def answer_options(*formats: str) -> Callable[[Any], Any]:
@@ -66,34 +53,20 @@ def answer_options(*formats: str) -> Callable[[Any], Any]:
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
-        def wrapped(format_: str, path: str | None, **options: Any) -> Any:
-            output = Output(format=format_, path=None if path == "-" else path)
+        def wrapped(path: str | None, **options: Any) -> Any:
+            format_ = options.pop("format_")
+            mark = options.pop("mark", False)
+            output = Output(format=format_, path=None if path == "-" else path, mark=mark)
             return command(output=output, **options)
 
-        options = [
-            click.option(
-                "--format",
-                "format_",
-                type=click.Choice(formats),
-                default=formats[0],
-                show_default=True,
-                help="How to print; numbers are exact in all but the table.",
-            ),
-            *(
-                click.option(
-                    f"--{name}", "format_", flag_value=name, help=f"The same as --format {name}."
-                )
-                for name in formats[1:]
-            ),
-            click.option(
-                "--output",
-                "-o",
-                "path",
-                type=click.Path(dir_okay=False, writable=True, allow_dash=True),
-                help="Write to this file, which appears when it is whole; - is stdout.",
-            ),
-        ]
-        return functools.reduce(lambda made, option: option(made), reversed(options), wrapped)
+        path = click.option(
+            "--output",
+            "-o",
+            "path",
+            type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+            help="Write to this file, which appears when it is whole; - is stdout.",
+        )
+        return format_options(*formats)(path(wrapped))
 
     return add
 
@@ -188,56 +161,30 @@ def answer(
     `table` writes it for people, `rows` are the lines of the CSV, and `columns` its header where
     there may be no rows.
     """
-    with spool(output.path) as out:
+    with spool(output.path, output.format, output.mark) as out:
         if output.format == "json":
-            json.dump(plain_value(document), out, indent=2, ensure_ascii=False)
-            out.write("\n")
+            out.write(f"{dumps(plain_value(document), indent=2)}\n")
         elif output.format == "csv":
-            writer = csv.writer(out, lineterminator="\n")
+            writer = csv_writer(out)
             lines = [(row, plain_value(row)) for row in rows]
-            writer.writerow(lines[0][1] if lines else list(columns))
+            writer.writerow(map(disarm, lines[0][1] if lines else columns))
             for row, line in lines:
-                # Texts may come from outside; numbers are written as text too, and are no danger.
+                # Numbers are written as text too, and are no danger.
                 writer.writerow(
-                    disarm(value) if isinstance(row[name], str) and not _number(value) else value
+                    disarm(value) if isinstance(row[name], str) else value
                     for name, value in line.items()
                 )
         else:
             table(out)
 
 
-def _number(text: str) -> bool:
-    """Tell whether a text is a plain number, which a spreadsheet may well take for one."""
-    return text.removeprefix("-").replace(".", "", 1).isdecimal()
-
-
 def console_for(out: IO[str]) -> Console:
-    """Return a console that cuts nothing where no terminal sets a width."""
-    return Console(file=out, width=None if out.isatty() else _NO_LIMIT, highlight=False)
-
-
-def print_columns(columns: Sequence[Column], out: IO[str], title: str | None = None) -> None:
-    """Print an aligned table; a last line of totals if there are any."""
-    console = console_for(out)
-    table = Table(
-        box=box.SIMPLE,
-        show_edge=False,
-        show_footer=any(column.total for column in columns),
-        pad_edge=False,
+    """Return a console that cuts nothing, and colours nothing that is no terminal."""
+    terminal = is_terminal(out)
+    return Console(
+        file=out,
+        width=None if terminal else 100_000,
+        force_terminal=terminal,
+        color_system="auto" if terminal else None,
+        highlight=False,
     )
-    for column in columns:
-        table.add_column(
-            Text(clean(column.heading)),
-            Text(clean(column.total)),
-            justify="right" if column.right else "left",
-            no_wrap=column.right,
-            overflow="fold",
-        )
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(clean(cell)) for cell in cells))
-    with console.capture() as capture:
-        if title:
-            console.print(Text(clean(title), style="bold"))
-        console.print(table)
-    text = capture.get()
-    out.write(text if out.isatty() else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))

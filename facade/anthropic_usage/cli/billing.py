@@ -23,7 +23,7 @@ from ..analysis.prices import KINDS, Price
 from ..analysis.reconcile import Cell, Reconciliation, reconcile
 from ..directory import Directory
 from ..errors import InvalidQuery
-from ..human import count, dollars
+from ..human import dollars, several
 from ..moments import parse_moment, rfc3339, utc_now
 from ..money import divide, plain, quantize, times
 from .answers import (
@@ -39,6 +39,7 @@ from .answers import (
     print_columns,
     read_text,
 )
+from .columns import footnotes
 from .options import source_options
 from .session import Connection, note
 
@@ -108,9 +109,9 @@ def prices_command(
                 )
                 for heading, kind in zip(_SHORT_KINDS, KINDS, strict=True)
             ),
-            Column("from", [_day(price.valid_from) for price in prices]),
-            Column("to", [_day(price.valid_to) for price in prices]),
-            Column("besides", [_besides(price, on) for price in prices]),
+            Column("from", [_day(price.valid_from) for price in prices], rigid=True, gives_way=1),
+            Column("to", [_day(price.valid_to) for price in prices], rigid=True, gives_way=2),
+            Column("besides", [_besides(price, on) for price in prices], gives_way=0),
         ]
         print_columns(columns, out, "USD for a million tokens")
 
@@ -251,7 +252,7 @@ def _print_reconciliation(result: Reconciliation, out: IO[str]) -> None:
     columns = [
         Column("", [name for name, _, _ in lines], "billed"),
         Column("amount", [_cents(amount) for _, amount, _ in lines], _cents(result.billed), True),
-        Column("", [text for _, _, text in lines]),
+        Column("", [text for _, _, text in lines], prose=True),
     ]
     print_columns(columns, out, _span(result))
     for item in result.not_compared:
@@ -264,7 +265,7 @@ def _span(result: Chargeback | Reconciliation) -> str:
 
 def _cents(amount: Decimal) -> str:
     """Write dollars to the cent; what rounds to nothing is nothing."""
-    rounded = amount.quantize(_CENT)
+    rounded = quantize(amount, 2)
     return dollars(rounded if rounded else Decimal(0)) if amount else "$0.00"
 
 
@@ -424,6 +425,7 @@ def _note_chargeback(result: Chargeback, unused: Iterable[str]) -> None:
 def _print_chargeback(result: Chargeback, owned: bool, out: IO[str]) -> None:
     lines = result.lines
     whole = result.exact_usd
+    how, rules = footnotes([_kind(line.direct) for line in lines], [line.rule for line in lines])
     columns = [Column("team" if owned else result.by, [line.name for line in lines], "the bill")]
     if owned and any(line.owner and line.owner.cost_center for line in lines):
         centers = [(line.owner.cost_center if line.owner else None) or "-" for line in lines]
@@ -440,9 +442,9 @@ def _print_chargeback(result: Chargeback, owned: bool, out: IO[str]) -> None:
             [_share(line.exact_usd, whole) for line in lines],
             right=True,
         ),
-        Column("how", [f"{_kind(line.direct)}: {line.rule}" for line in lines]),
+        Column("how", how, rigid=True, gives_way=0),
     ]
-    print_columns(columns, out, f"{_span(result)}, {count(len(lines))} parts")
+    print_columns(columns, out, f"{_span(result)}, {several(len(lines), 'part')}", below=rules)
 
 
 def _share(part: Decimal, whole: Decimal) -> str:

@@ -122,8 +122,10 @@ def simulate(
             overcharge=overcharge,
             faults=parsed,
         )
-    except (ImportError, OSError) as error:
+    except ImportError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise InvalidQuery(f"port {port} cannot be used ({error.strerror}): use --port") from None
 
 
 @click.command(

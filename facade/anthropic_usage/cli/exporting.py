@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,10 +11,13 @@ import click
 
 from ..errors import InvalidQuery
 from ..export import FORMATS, export
+from ..human import several
 from ..money import plain
 from ..query import Query
 from ..rows import CostRow, UsageRow
-from ..sinks.delimited import disarm
+from ..sinks.delimited import csv_writer, disarm
+from .formats import mark_option
+from .matching import check_ids, quiet, unmatched
 from .options import connection_options, filter_options, range_options
 from .reading import (
     claude_code_query,
@@ -27,7 +29,7 @@ from .reading import (
     width_option,
 )
 from .session import Connection, note
-from .spool import spool
+from .spool import after, spool
 
 __all__ = ["export_group"]
 
@@ -72,20 +74,21 @@ def _out_options(command: Any) -> Any:
 
 
 def _csv_option(columns: Mapping[str, Any]) -> Callable[[Any], Any]:
-    return click.option(
+    option = click.option(
         "--csv",
         "csv_file",
         type=click.Path(dir_okay=False, allow_dash=True),
         metavar="FILE",
         help=f"Instead of --out: one CSV by day with {', '.join(columns)}; - is stdout.",
     )
+    return lambda command: option(mark_option(command))
 
 
 _USAGE_COLUMNS: dict[str, Callable[[UsageRow], Any]] = {
     "date": lambda row: row.day.isoformat(),
-    "model": lambda row: row.model,
-    "service_tier": lambda row: row.service_tier,
-    "workspace_id": lambda row: row.workspace_id,
+    "model": lambda row: disarm(row.model),
+    "service_tier": lambda row: disarm(row.service_tier),
+    "workspace_id": lambda row: disarm(row.workspace_id),
     "uncached_input_tokens": lambda row: row.uncached_input_tokens,
     "output_tokens": lambda row: row.output_tokens,
     "cache_creation_tokens": lambda row: (
@@ -96,9 +99,9 @@ _USAGE_COLUMNS: dict[str, Callable[[UsageRow], Any]] = {
 }
 _COST_COLUMNS: dict[str, Callable[[CostRow], Any]] = {
     "date": lambda row: row.day.isoformat(),
-    "workspace_id": lambda row: row.workspace_id,
+    "workspace_id": lambda row: disarm(row.workspace_id),
     "description": lambda row: disarm(row.description),
-    "currency": lambda row: row.currency,
+    "currency": lambda row: disarm(row.currency),
     "amount_usd": lambda row: plain(row.amount_usd),
 }
 
@@ -118,15 +121,16 @@ def export_usage(
     out: Path | None,
     format_: str,
     csv_file: str | None,
+    mark: bool,
     as_json: bool,
     **asked: Any,
 ) -> None:
     """Tokens used through the Messages API."""
     if csv_file is not None:
-        _no_other(out, asked, "bucket_width", "1d")
+        _no_other(out, as_json, asked, "bucket_width", "1d")
         asked["group_by"] = ("model", "service_tier", "workspace_id")
         query = usage_query(connection, by=(), **asked)
-        _write_csv(connection, query, _USAGE_COLUMNS, csv_file)
+        _write_csv(connection, query, _USAGE_COLUMNS, csv_file, mark)
         return
     _run(connection, usage_query(connection, by=(), **asked), out, format_, asked, as_json)
 
@@ -144,14 +148,16 @@ def export_cost(
     out: Path | None,
     format_: str,
     csv_file: str | None,
+    mark: bool,
     as_json: bool,
     **asked: Any,
 ) -> None:
     """Billed dollars, exact; completed UTC days only."""
     if csv_file is not None:
-        _no_other(out, asked)
+        _no_other(out, as_json, asked)
         asked["group_by"] = ("workspace_id", "description")
-        _write_csv(connection, cost_query(connection, by=(), **asked), _COST_COLUMNS, csv_file)
+        query = cost_query(connection, by=(), **asked)
+        _write_csv(connection, query, _COST_COLUMNS, csv_file, mark)
         return
     _run(connection, cost_query(connection, by=(), **asked), out, format_, asked, as_json)
 
@@ -168,10 +174,12 @@ def export_claude_code(
     _run(connection, claude_code_query(connection, **asked), out, format_, asked, as_json)
 
 
-def _no_other(out: Path | None, asked: dict[str, Any], *fixed: str) -> None:
+def _no_other(out: Path | None, as_json: bool, asked: dict[str, Any], *fixed: str) -> None:
     """Refuse what one CSV with fixed columns cannot do."""
     if out is not None:
         raise InvalidQuery("give --csv FILE or --out DIR")
+    if as_json:
+        raise InvalidQuery("--json says what --out wrote: leave it out with --csv")
     if asked["group_by"]:
         raise InvalidQuery("--csv has its own columns: leave out --group-by, or use --out")
     for name, value in zip(fixed[::2], fixed[1::2], strict=True):
@@ -180,19 +188,26 @@ def _no_other(out: Path | None, asked: dict[str, Any], *fixed: str) -> None:
 
 
 def _write_csv(
-    connection: Connection, query: Query, columns: Mapping[str, Callable[[Any], Any]], path: str
+    connection: Connection,
+    query: Query,
+    columns: Mapping[str, Callable[[Any], Any]],
+    path: str,
+    mark: bool,
 ) -> None:
     count = 0
-    with connection.meter() as meter, connection.client(meter) as client:
+    with connection.meter() as meter, connection.client(meter) as client, quiet():
         meter.start(query)
-        with spool(None if path == "-" else path) as out:
-            writer = csv.writer(out, lineterminator="\n")
+        check_ids(client, query)
+        with spool(None if path == "-" else path, "csv", mark) as out:
+            writer = csv_writer(out)
             writer.writerow(columns)
             for row in client.report(query):
                 writer.writerow([cell(row) for cell in columns.values()])
                 count += 1
+            if not count:
+                after(out, unmatched(client, query))
         meter.stop()
-    note(f"{count:,} rows in {path}")
+    note(f"{several(count, 'row')} in {path}")
 
 
 def _run(
@@ -205,19 +220,24 @@ def _run(
 ) -> None:
     if out is None:
         raise InvalidQuery("say where: --out DIR")
-    with connection.meter() as meter, connection.client(meter) as client:
+    with connection.meter() as meter, connection.client(meter) as client, quiet():
         meter.start(query)
+        check_ids(client, query)
         try:
             done = export(client, query, out, format_, asked)
         except (FileExistsError, NotADirectoryError):
             raise InvalidQuery(f"{out} is no folder") from None
         meter.stop()
+        if not done.rows:
+            note(unmatched(client, query))
     if as_json:
         facts = {"folder": str(done.folder), "files": done.files, "rows": done.rows}
         facts |= {"kept": done.kept, "settled_until": done.settled_until}
         click.echo(json.dumps(facts, indent=2))
         return
     before = f" ({done.kept} from an earlier run)" if done.kept else ""
-    click.echo(f"{done.rows:,} rows in {done.files} files{before} in {done.folder}")
+    click.echo(
+        f"{several(done.rows, 'row')} in {several(done.files, 'file')}{before} in {done.folder}"
+    )
     if done.settled_until:
         note(f"settled until {done.settled_until}")

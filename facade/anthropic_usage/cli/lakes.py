@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidQuery
-from ..human import count
+from ..human import several
 from ..moments import parse_moment
 from ..sinks.plain import plain_value
 from ..sinks.sink import Staged
@@ -58,23 +58,23 @@ def verify_command(context: click.Context, root: str, output: Output) -> None:
     def show(out: IO[str]) -> None:
         for problem in found.problems:
             out.write(f"{problem}\n")
-        verdict = _many(len(found.problems), "problem") if found.problems else "all whole"
-        out.write(f"{_many(found.days, 'day')}, {_many(found.files, 'file')}: {verdict}\n")
+        verdict = several(len(found.problems), "problem") if found.problems else "all whole"
+        out.write(f"{several(found.days, 'day')}, {several(found.files, 'file')}: {verdict}\n")
 
     answer(output, {"ok": not found.problems, **_fields(found)}, show)
     for sentence in found.notes:
         note(sentence)
     if found.gaps:
         note(
-            f"{_many(len(found.gaps), 'day')} missing, from {found.gaps[0]} on: "
+            f"{several(len(found.gaps), 'day')} missing, from {found.gaps[0]} on: "
             "anthropic-usage-track --catch-up 3"
         )
     for day, missing in found.lacking.items():
         note(f"{day} lacks {', '.join(missing)}: anthropic-usage-track --catch-up 3")
     if found.waste:
         note(
-            f"{_many(found.waste, 'file')} of no snapshot: a killed run's, which the next tracking "
-            "removes, or those of a lost manifest, which anthropic-usage lake rebuild makes again"
+            f"{several(found.waste, 'file')} of no snapshot: a killed run's, which the next "
+            "tracking removes, or those of a lost manifest, which anthropic-usage lake rebuild makes again"
         )
     context.exit(1 if found.problems else 0)
 
@@ -97,7 +97,7 @@ def rebuild_command(root: str, output: Output) -> None:
         storage = _lake(root)
     with storage.lock():
         written = rebuild(storage)
-    said = f"rebuilt {_many(written, 'day')}" if written else "nothing to rebuild"
+    said = f"rebuilt {several(written, 'day')}" if written else "nothing to rebuild"
     answer(output, {"rebuilt": written}, lambda out: _line(out, said))
 
 
@@ -159,7 +159,7 @@ def prune_command(keep: int, root: str, output: Output) -> None:
     answer(
         output,
         {"removed": removed},
-        lambda out: _line(out, f"removed {_many(removed, 'older snapshot')}"),
+        lambda out: _line(out, f"removed {several(removed, 'older snapshot')}"),
     )
 
 
@@ -178,7 +178,7 @@ def delta_command(root: str, output: Output) -> None:
 
     def show(out: IO[str]) -> None:
         for table, (version, changed) in versions.items():
-            said = f"{_many(changed, 'day')} committed" if changed else "nothing new"
+            said = f"{several(changed, 'day')} committed" if changed else "nothing new"
             out.write(f"{table}: version {version}, {said}\n")
 
     plain = {name: {"version": v, "days": n} for name, (v, n) in versions.items()}
@@ -194,10 +194,6 @@ def _lake(root: str) -> Storage:
     if not storage.list(MANIFESTS):
         raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
     return storage
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def _line(out: IO[str], text: str) -> None:
@@ -259,7 +255,7 @@ def sql_command(
 
         with Staged(Path(parquet_file).resolve()) as staged:
             pq.write_table(table, staged.file, compression="zstd")
-        note(f"wrote {_many(table.num_rows, 'row')} into {parquet_file}")
+        note(f"wrote {several(table.num_rows, 'row')} into {parquet_file}")
         return
     rows = rows_of(table)
     names = list(table.column_names)
@@ -276,7 +272,7 @@ def sql_command(
 
     answer(output, rows, show, rows, names)
     if output.format == "table" and len(rows) > _MOST:
-        note(f"{_many(len(rows) - _MOST, 'more row')}; --csv or --parquet has all of them")
+        note(f"{several(len(rows) - _MOST, 'more row')}; --csv or --parquet has all of them")
 
 
 def _cell(value: Any) -> str:

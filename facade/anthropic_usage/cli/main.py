@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from ..errors import AnthropicUsageError, InvalidQuery
-from ..human import clean
 from ..local import WHOLE_DAYS
 from .agents import mcp_command, tool_command
 from .billing import chargeback_command, prices_command, reconcile_command
@@ -26,6 +25,7 @@ from .exporting import export_group
 from .lakes import lake_group, sql_command
 from .reading import claude_code, cost, usage
 from .reporting import report_command
+from .streams import note, steady
 from .timezones import refuse_timezone
 from .watching import check_command, forecast_command
 
@@ -109,6 +109,11 @@ def main(args: list[str] | None = None) -> int:
 def run_command(command: click.Command, args: list[str] | None, name: str) -> int:
     """Run a command such that whatever happens ends in one line and an exit code."""
     warnings.showwarning = _show_warning
+    with steady():
+        return _run(command, args, name)
+
+
+def _run(command: click.Command, args: list[str] | None, name: str) -> int:
     try:
         # Outside standalone mode click returns the code of an Exit, and None of a command.
         return command.main(args, prog_name=name, standalone_mode=False) or 0
@@ -137,9 +142,9 @@ def run_command(command: click.Command, args: list[str] | None, name: str) -> in
 
 
 def _fail(sentence: str, code: int) -> int:
-    click.echo(f"anthropic-usage: {clean(' '.join(sentence.split()))}", err=True)
+    note(f"anthropic-usage: {sentence}")
     return code
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"warning: {clean(message)}", err=True)
+    note(f"warning: {message}")

@@ -12,6 +12,7 @@ import click
 
 from ..errors import InvalidQuery
 from ..query import FILTERS, check_version
+from .formats import format_options
 from .session import Connection
 from .when import FORMS
 
@@ -43,6 +44,8 @@ class Printing:
     excel_safe: bool
     order: str | None
     """`asc` or `desc`; None is as a report comes: oldest or largest first."""
+    mark: bool = False
+    """Whether a CSV begins with a byte order mark."""
 
 
 def comma_separated(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,13 +114,19 @@ def output_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def wrapped(
-        format_: str, output: str | None, excel_safe: bool, order: str | None, **options: Any
+        format_: str,
+        mark: bool,
+        output: str | None,
+        excel_safe: bool,
+        order: str | None,
+        **options: Any,
     ) -> Any:
         printing = Printing(
             format=format_,
             output=None if output == "-" else output,
             excel_safe=excel_safe,
             order=order,
+            mark=mark,
         )
         return command(printing=printing, **options)
 
@@ -128,17 +137,6 @@ def output_options(command: Command) -> Command:
             help="Oldest or newest first; where --by names no period, smallest or largest."
             "  [default: oldest; largest]",
         ),
-        click.option(
-            "--format",
-            "format_",
-            type=click.Choice(FORMATS),
-            default="table",
-            show_default=True,
-            help="How to print; numbers are exact in all but the table.",
-        ),
-        click.option("--json", "format_", flag_value="json", help="The same as --format json."),
-        click.option("--csv", "format_", flag_value="csv", help="The same as --format csv."),
-        click.option("--ndjson", "format_", flag_value="ndjson", help="One JSON object a line."),
         click.option(
             "--output",
             "-o",
@@ -151,7 +149,8 @@ def output_options(command: Command) -> Command:
             help="In CSV, keep names and descriptions from being taken for formulas.",
         ),
     ]
-    return functools.reduce(lambda made, option: option(made), reversed(options), wrapped)
+    made = functools.reduce(lambda made, option: option(made), reversed(options), wrapped)
+    return format_options(*FORMATS)(made)
 
 
 def source_options(command: Command) -> Command:

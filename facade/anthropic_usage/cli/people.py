@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import IO, Any
@@ -13,10 +11,11 @@ import attrs
 from ..analysis.people import Actor, People, Seat, Team, Week, Work
 from ..human import clean, count, dollars
 from ..moments import DAY
-from ..sinks.delimited import disarm
-from ..sinks.plain import plain_value
+from ..outside import cell
+from ..sinks.delimited import csv_writer, disarm
+from ..sinks.plain import dumps, plain_value
+from .columns import Column, lay_out, left_out_sentence
 from .options import Printing
-from .tables import TableColumn, print_fitted
 
 __all__ = ["print_people"]
 
@@ -38,23 +37,26 @@ def print_people(result: People, printing: Printing, out: IO[str]) -> list[str]:
     if printing.order == "asc":
         result = attrs.evolve(result, people=result.people[::-1], others=result.others[::-1])
     if printing.format == "json":
-        json.dump(plain_value(result), out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        out.write(f"{dumps(plain_value(result), indent=2)}\n")
     elif printing.format == "ndjson":
         for line in _lines(result):
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            out.write(f"{dumps(line)}\n")
     elif printing.format == "csv":
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv_writer(out)
         writer.writerow(_COLUMNS)
         for line in _lines(result):
             writer.writerow(
-                disarm(value) if printing.excel_safe and name in _TEXTS else _cell(value)
+                _text(value, printing.excel_safe) if name in _TEXTS else _cell(value)
                 for name, value in line.items()
             )
     else:
         left_out = _print_tables(result, out)
         return [*left_out, *_sentences(result)]
     return []
+
+
+def _text(value: Any, excel_safe: bool) -> Any:
+    return disarm(value) if excel_safe else cell(value)
 
 
 def _cell(value: Any) -> Any:
@@ -97,15 +99,14 @@ def _print_tables(result: People, out: IO[str]) -> list[str]:
         shown = ", ".join(clean(_seat(seat)) for seat in result.idle[:_MOST_IDLE])
         more = len(result.idle) - _MOST_IDLE
         out.write(f"\nNot active: {shown}{f' and {more} more' if more > 0 else ''}\n")
-    headings = ", ".join(dict.fromkeys(left))
-    return [f"no room for {headings}: a wider terminal or a pipe shows it all"] if left else []
+    sentence = left_out_sentence(left)
+    return [sentence] if sentence else []
 
 
-def _table(
-    columns: Sequence[TableColumn], out: IO[str], *, footer: bool = False
-) -> tuple[str, ...]:
+def _table(columns: Sequence[Column], out: IO[str], *, footer: bool = False) -> tuple[str, ...]:
     out.write("\n")
-    return print_fitted(columns, out, footer=footer)
+    shown = columns if footer else [attrs.evolve(column, total="") for column in columns]
+    return lay_out(shown, out)
 
 
 def _headlines(result: People) -> Iterable[tuple[str, str]]:
@@ -130,9 +131,9 @@ def _headlines(result: People) -> Iterable[tuple[str, str]]:
         )
 
 
-def _work_columns(works: Sequence[Work], whole: Work | None) -> list[TableColumn]:
+def _work_columns(works: Sequence[Work], whole: Work | None) -> list[Column]:
     """Return the columns of what was done; the least telling ones give way first."""
-    cells: list[tuple[str, Cell]] = [
+    figures: list[tuple[str, Cell]] = [
         ("sessions", lambda work: count(work.sessions)),
         ("lines +", lambda work: count(work.lines_added)),
         ("lines -", lambda work: count(work.lines_removed)),
@@ -145,18 +146,18 @@ def _work_columns(works: Sequence[Work], whole: Work | None) -> list[TableColumn
     ]
     giving_way = ("lines -", "per session", "commits", "lines +", "accepted")
     return [
-        TableColumn(
-            heading=heading,
-            cells=[cell(work) for work in works],
-            total="" if whole is None else cell(whole),
-            measure=True,
-            dispensable=giving_way.index(heading) if heading in giving_way else None,
+        Column(
+            heading,
+            [figure(work) for work in works],
+            "" if whole is None else figure(whole),
+            True,
+            gives_way=giving_way.index(heading) if heading in giving_way else None,
         )
-        for heading, cell in cells
+        for heading, figure in figures
     ]
 
 
-def _team_columns(result: People) -> list[TableColumn]:
+def _team_columns(result: People) -> list[Column]:
     teams = result.teams
     return [
         _labels("team", [team.team for team in teams]),
@@ -170,27 +171,25 @@ def _team_columns(result: People) -> list[TableColumn]:
     ]
 
 
-def _week_columns(weeks: Sequence[Week]) -> list[TableColumn]:
+def _week_columns(weeks: Sequence[Week]) -> list[Column]:
     def days(week: Week) -> str:
         whole = week.days == week.days_in_period
         return str(week.days) if whole else f"{week.days} of {week.days_in_period}"
 
     return [
-        TableColumn(heading="week", cells=[str(week.week) for week in weeks], total=""),
-        TableColumn(heading="days", cells=[days(week) for week in weeks], total=""),
+        Column("week", [week.week for week in weeks], rigid=True),
+        Column("days", [days(week) for week in weeks], rigid=True),
         _counts("people", [str(week.active) for week in weeks], ""),
         *_work_columns([week.work for week in weeks], None),
     ]
 
 
-def _labels(heading: str, names: Sequence[str]) -> TableColumn:
-    return TableColumn(
-        heading=heading, cells=[clean(name) for name in names], total="total", rigid=False
-    )
+def _labels(heading: str, names: Sequence[str]) -> Column:
+    return Column(heading, names, "total")
 
 
-def _counts(heading: str, cells: Sequence[str], whole: str) -> TableColumn:
-    return TableColumn(heading=heading, cells=cells, total=whole, measure=True)
+def _counts(heading: str, cells: Sequence[str], whole: str) -> Column:
+    return Column(heading, cells, whole, True)
 
 
 def _key(actor: Actor) -> str:

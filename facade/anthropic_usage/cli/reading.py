@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +13,9 @@ import attrs
 import click
 
 from ..analysis.periods import Extent, extents
-from ..errors import IncompleteReportWarning, InvalidQuery
+from ..errors import IncompleteReportWarning, InvalidQuery, NothingMatchedWarning
 from ..fold import Fold
+from ..human import several
 from ..local import LocalUsageQuery
 from ..moments import DAY, rfc3339, utc_now
 from ..query import (
@@ -29,8 +29,10 @@ from ..query import (
 from ..report import Report
 from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
-from ..sinks.plain import plain_row, plain_value
+from ..sinks.plain import dumps, plain_row, plain_value
 from ..zones import Zone
+from .columns import left_out_sentence
+from .matching import check_ids, unmatched
 from .options import (
     Printing,
     comma_separated,
@@ -41,7 +43,7 @@ from .options import (
     range_options,
 )
 from .session import Connection, Meter, note
-from .spool import spool
+from .spool import after, spool
 from .timezones import say_whole_days, timezone_option
 from .when import resolve
 
@@ -279,11 +281,15 @@ def _people(
     from .people import print_people
 
     owners = None if map_file is None else read_owners(map_file)
-    with connection.source() as source, spool(printing.output) as out:
+    with connection.source() as source, _spool(printing) as out:
         result = people(source, query.starting_at, query.ending_at, owners=owners)
         sentences = print_people(result, printing, out)
     for sentence in sentences:
         note(sentence)
+
+
+def _spool(printing: Printing) -> contextlib.AbstractContextManager[IO[str]]:
+    return spool(printing.output, printing.format, printing.mark)
 
 
 def claude_code_query(
@@ -309,22 +315,30 @@ def _run(
     with connection.meter() as meter, connection.client(meter) as client, _gaps() as gaps:
         report = client.report(query)
         meter.start(query)
-        with spool(printing.output) as out:
+        check_ids(client, query)
+        with _spool(printing) as out:
             as_it_comes = by is None and printing.order != "desc"
             if as_it_comes and printing.format in ("csv", "ndjson"):
-                _stream(report, printing, out)
+                matched = _stream(report, printing, out)
                 meter.stop()
+                if not matched:
+                    after(out, unmatched(client, query))
                 return
             rows, totals = _read(report, by)
             meter.stop()
             rows = _ordered(rows, by, printing.order)
             left_out = _print(report, rows, totals, by, printing, out, complete=not gaps)
+            if not rows and printing.format != "table":
+                after(out, unmatched(client, query))
         if printing.format == "table":
             _notes(report, len(rows), meter, complete=not gaps)
+            if not rows:
+                note(unmatched(client, query))
             note_left_out(left_out)
 
 
-def _stream(report: Report[Any], printing: Printing, out: IO[str]) -> None:
+def _stream(report: Report[Any], printing: Printing, out: IO[str]) -> int:
+    """Print rows as they come; returns how many there were."""
     if printing.format == "csv":
         sink: CsvSink | NdjsonSink = CsvSink(report.query, out, printing.excel_safe)
     else:
@@ -332,6 +346,7 @@ def _stream(report: Report[Any], printing: Printing, out: IO[str]) -> None:
     for part in report.parts():
         sink.add(part.page)
     sink.finish()
+    return sink.rows
 
 
 def _read(report: Report[Any], by: tuple[str, ...] | None) -> tuple[list[Row], Row]:
@@ -384,7 +399,7 @@ def _print(
         lines = [{**line, **said} for line, said in zip(lines, more, strict=True)]
     if printing.format == "ndjson":
         for line in lines:
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            out.write(f"{dumps(line)}\n")
     else:
         document = {
             "query": {**query.describe(), **({} if by is None else {"by": list(by)})},
@@ -393,8 +408,7 @@ def _print(
             "complete": complete,
             "settled_until": plain_value(report.settled_until),
         }
-        json.dump(document, out, indent=2, ensure_ascii=False)
-        out.write("\n")
+        out.write(f"{dumps(document, indent=2)}\n")
     return ()
 
 
@@ -427,13 +441,15 @@ def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None
     buckets = (reached - query.starting_at) // query.width
     unit = _UNITS[query.width]
     if rows:
-        note(f"{span}, {_several(rows, 'row')} from {_several(report.pages or 0, 'page')}")
+        note(f"{span}, {several(rows, 'row')} from {several(report.pages or 0, 'page')}")
     elif not buckets:
         note(f"no usage from {span}: not one {unit} of it exists yet")
     elif not complete:
         note(f"no usage from {span} in what the API sent, which has holes")
+    elif query.named:
+        note(f"nothing that matches from {span}, {several(buckets, unit)} read")
     else:
-        note(f"no usage from {span}: a real zero, {_several(buckets, unit)} read")
+        note(f"no usage from {span}: a real zero, {several(buckets, unit)} read")
     if report.settled_until is not None and report.settled_until < query.ending_at:
         settled = query.local(report.settled_until)
         note(f"settled until {rfc3339(settled)}; what is later can still grow")
@@ -441,17 +457,16 @@ def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None
 
 def note_left_out(headings: Iterable[str]) -> None:
     """Say which columns a terminal was too narrow for."""
-    if headings:
-        note(f"no room for {', '.join(headings)}: a wider terminal or a pipe shows it all")
-
-
-def _several(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    if sentence := left_out_sentence(headings):
+        note(sentence)
 
 
 @contextlib.contextmanager
 def _gaps() -> Iterator[list[str]]:
-    """Collect the holes that were let pass; they are still shown."""
+    """Collect the holes that were let pass; they are still shown.
+
+    What a filter did not match is said by `unmatched`, which says more than a warning.
+    """
     gaps: list[str] = []
     shown = warnings.showwarning
 
@@ -462,5 +477,6 @@ def _gaps() -> Iterator[list[str]]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", IncompleteReportWarning)
+        warnings.simplefilter("ignore", NothingMatchedWarning)
         warnings.showwarning = show
         yield gaps

@@ -13,8 +13,8 @@ import click
 from ..analysis.source import reason
 from ..analysis.spend import KeySpend, Slice, Spend, spend
 from ..errors import AnthropicUsageError, AuthenticationError, IncompleteReport
-from ..human import clean, count, dollars, percent, sparkline
-from ..money import ZERO, divide, quantize, times, total
+from ..human import bar, clean, count, dollars, percent, sparkline
+from ..money import ZERO, total
 from ..pages.figures import KIND_NAMES, amount, change, estimated, figures, interval, span
 from ..sinks.sink import Staged
 from .answers import (
@@ -37,7 +37,6 @@ __all__ = ["report_command"]
 
 _BAR = 16
 _MOST = 8
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 @click.command(
@@ -113,9 +112,12 @@ def report_command(
     if png_folder is not None:
         from ..pages.charts import charts
 
-        folder = Path(png_folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for chart in charts(result):
+        folder, drawn = Path(png_folder), charts(result)
+        if drawn:
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            note(f"nothing to draw: {folder} is as it was")
+        for chart in drawn:
             _write(folder / f"{chart.name}.png", chart.png())
 
     def show(out: IO[str]) -> None:
@@ -184,7 +186,7 @@ def _print_tokens(result: Spend, out: IO[str]) -> None:
     most = max((now for now, _ in result.tokens.values()), default=0)
     columns = [
         Column("tokens", [KIND_NAMES.get(name, name) for name, _ in kinds]),
-        Column("", [_bar(Decimal(now), Decimal(most)) for _, (now, _) in kinds]),
+        Column("", [bar(now, most, _BAR) for _, (now, _) in kinds]),
         Column("now", [count(now) for _, (now, _) in kinds], right=True),
     ]
     if result.before is not None:
@@ -201,7 +203,7 @@ def _print_keys(keys: Sequence[KeySpend], out: IO[str]) -> None:
     print_columns(
         [
             Column("api key (estimated by list prices)", [key.name for key in keys]),
-            Column("", [_bar(key.high or ZERO, highest) for key in keys]),
+            Column("", [bar(key.high or ZERO, highest, _BAR) for key in keys]),
             Column("cost", [interval(key.low, key.high) for key in keys], right=True),
             Column("tokens", [count(key.tokens) for key in keys], right=True),
         ],
@@ -215,20 +217,23 @@ def _print_slices(what: str, parts: Sequence[Slice], result: Spend, out: IO[str]
         return
     compared = result.before is not None
     shown = list(parts[:_MOST])
-    if rest := parts[_MOST:]:
+    rest = parts[_MOST:]
+    more = f"{len(rest)} more"
+    if rest:
         shown.append(
             Slice(
                 id=None,
-                name=f"{len(rest)} more",
+                name=more,
                 billed=total(part.billed for part in rest),
                 amount_usd=total(part.amount_usd for part in rest),
                 before=total(part.before or ZERO for part in rest) if compared else None,
             )
         )
-    most = max(part.billed for part in shown)
+    # What is the sum of many would set the scale, and shrink the bars of all others.
+    most = max(part.billed for part in parts[:_MOST])
     columns = [
         Column(what, [part.name for part in shown], "total"),
-        Column("", [_bar(part.billed, most) for part in shown]),
+        Column("", [_bar(part, more, most) for part in shown]),
         Column(
             "billed",
             [dollars(part.amount_usd) for part in shown],
@@ -255,9 +260,5 @@ def _print_slices(what: str, parts: Sequence[Slice], result: Spend, out: IO[str]
     out.write("\n")
 
 
-def _bar(part: Decimal, most: Decimal) -> str:
-    """Return a bar of block characters, to an eighth of one."""
-    if most <= 0 or part <= 0:
-        return ""
-    eighths = int(quantize(divide(times(part, 8 * _BAR), most), 0))
-    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+def _bar(part: Slice, more: str, most: Decimal) -> str:
+    return "" if part.id is None and part.name == more else bar(part.billed, most, _BAR)

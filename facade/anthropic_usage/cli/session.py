@@ -15,8 +15,10 @@ from ..analysis.source import Source
 from ..client import UsageClient
 from ..errors import InvalidQuery
 from ..flow import Part, Retry, Wait
+from ..human import clean, several
 from ..query import Query
 from ..transport import Listener
+from .streams import is_terminal, note
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -76,7 +78,7 @@ class Connection:
             return
         with contextlib.ExitStack() as stack:
             client = stack.enter_context(self.client(listener := _Pages()))
-            if self.progress and sys.stderr.isatty():
+            if self.progress and is_terminal(sys.stderr):
                 from rich.console import Console
 
                 listener.status = stack.enter_context(Console(stderr=True).status("reading"))
@@ -85,7 +87,7 @@ class Connection:
     @contextlib.contextmanager
     def meter(self) -> Iterator[Meter]:
         """Show how far a report is read, on a terminal only."""
-        meter = Meter(show=self.progress and sys.stderr.isatty())
+        meter = Meter(show=self.progress and is_terminal(sys.stderr))
         try:
             yield meter
         finally:
@@ -111,7 +113,7 @@ class Meter:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
         progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             console=Console(stderr=True),
@@ -139,7 +141,7 @@ class Meter:
             self._bar = None
 
     def _waits(self, wait: Wait) -> None:
-        sentence = f"{wait.why}: next try in {wait.seconds:.0f} s"
+        sentence = clean(f"{wait.why}: next try in {wait.seconds:.0f} s")
         if self._bar is not None:
             self._bar[0].update(self._bar[1], description=sentence)
         elif wait.seconds >= _WORTH_SAYING:
@@ -156,13 +158,15 @@ class _Pages:
     def __call__(self, event: Wait | Part) -> None:
         if isinstance(event, Part):
             self.count += 1
-            sentence = f"reading, {self.count} pages"
+            sentence = f"reading, {several(self.count, 'page')}"
         else:
             sentence = f"{event.why}: next try in {event.seconds:.0f} s"
             if self.status is None and event.seconds >= _WORTH_SAYING:
                 note(sentence)
         if self.status is not None:
-            self.status.update(sentence)
+            from rich.text import Text
+
+            self.status.update(Text(clean(sentence)))
 
 
 @contextlib.contextmanager
@@ -178,8 +182,3 @@ def demo_server(**options: Any) -> Iterator[tuple[str, str]]:
     with server as running:
         note(f"demo: a simulated organisation on {running.url}; none of this is real use")
         yield Simulator.DEMO_KEY, running.url
-
-
-def note(text: str) -> None:
-    """Say something beside the data."""
-    click.echo(text, err=True)

@@ -7,24 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import attrs
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from .. import human
+from ..directory import DEFAULT_WORKSPACE, NO_KEY
 from ..query import PERIODS, Query
 from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
+from .columns import Column, lay_out
 
 if TYPE_CHECKING:
     Cell = Callable[[Any], Any]
 
-__all__ = ["TableColumn", "actor_label", "print_fitted", "print_table"]
+__all__ = ["actor_label", "print_table"]
 
 _NULLS = {
-    "workspace_id": "(default workspace)",
-    "api_key_id": "(no key: Console)",
+    "workspace_id": DEFAULT_WORKSPACE,
+    "api_key_id": NO_KEY,
 }
 _HEADINGS = {
     "api_key_id": "api key",
@@ -44,12 +41,6 @@ _HEADINGS = {
     "is_remote": "remote",
 }
 _RIGID = {"date", *PERIODS}
-_NO_LIMIT = 100_000
-"""The width where no terminal sets one: nothing is cut or broken in a pipe."""
-_NARROWEST = 12
-"""Narrower than this, a name says nothing."""
-_GAP = 3
-_TIGHT_GAP = 2
 
 _USAGE: list[tuple[str, Cell]] = [
     ("input", lambda row: human.count(row.uncached_input_tokens)),
@@ -97,83 +88,16 @@ def print_table(
     """Print rows and their totals; `by` is what they were folded by, None if they were not.
 
     `names` are shown instead of the ids they belong to, `days` says how many days of its period
-    each row holds. Returns the headings of the columns that
-    were left out because the terminal is too narrow for them; where there is none, nothing is.
+    each row holds. Returns the headings of the columns that were left out because the terminal is
+    too narrow for them; where there is none, nothing is.
     """
     columns = _columns(query, rows, totals, by, names or {})
     if days is not None:
-        place = sum(not column.measure for column in columns)
-        columns.insert(
-            place, TableColumn(heading="days", cells=[str(said) for said in days], total="")
-        )
-    return print_fitted(columns, out, title, footer=len(rows) > 1)
-
-
-def print_fitted(
-    columns: Sequence[TableColumn], out: IO[str], title: str | None = None, *, footer: bool = False
-) -> tuple[str, ...]:
-    """Print columns, as many as there is room for; returns the headings of those left out."""
-    tty = out.isatty()
-    console = Console(file=out, width=None if tty else _NO_LIMIT, highlight=False)
-    shown, stacked = _fit(columns, console.width)
-    table = Table(
-        box=box.SIMPLE,
-        show_edge=False,
-        show_footer=footer,
-        pad_edge=False,
-        collapse_padding=stacked,
-    )
-    for column in shown:
-        table.add_column(
-            column.stacked_heading if stacked else column.heading,
-            column.total,
-            justify="right" if column.measure else "left",
-            no_wrap=column.rigid,
-            min_width=column.narrowest,
-            overflow="fold",
-        )
-    for cells in zip(*(column.cells for column in shown), strict=True):
-        table.add_row(*map(Text, cells))
-    # Numbers are never cut short: below this the terminal itself breaks the lines.
-    console.width = max(console.width, _width(shown, stacked, narrowest=True))
-    with console.capture() as capture:
-        if title:
-            console.print(Text(title, style="bold"))
-        console.print(table)
-    text = capture.get()
-    out.write(text if tty else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
-    return tuple(column.heading for column in columns if column not in shown)
-
-
-@attrs.frozen(kw_only=True)
-class TableColumn:
-    """One column, every cell written out."""
-
-    heading: str
-    cells: Sequence[str]
-    total: str
-    measure: bool = False
-    rigid: bool = True
-    """Whether a cell must stay on one line: all but names and ids."""
-    dispensable: int | None = None
-    """The order in which columns give way on a narrow terminal; None for those that stay."""
-
-    @property
-    def stacked_heading(self) -> str:
-        """The heading in two lines: a measure's words one above the other."""
-        two = self.measure and " " in self.heading
-        return self.heading.replace(" ", "\n") if two else f"\n{self.heading}"
-
-    def width(self, stacked: bool) -> int:
-        """Return how wide it is without breaking a cell."""
-        heading = self.stacked_heading if stacked else self.heading
-        return max(cell_len(text) for text in (*heading.split("\n"), *self.cells, self.total))
-
-    @property
-    def narrowest(self) -> int:
-        """How narrow it may get."""
-        width = self.width(stacked=True)
-        return width if self.rigid else min(width, _NARROWEST)
+        place = sum(not column.right for column in columns)
+        columns.insert(place, Column("days", [str(said) for said in days], rigid=True))
+    if len(rows) < 2:
+        columns = [attrs.evolve(column, total="") for column in columns]
+    return lay_out(columns, out, title)
 
 
 def _columns(
@@ -182,51 +106,27 @@ def _columns(
     totals: Row,
     by: tuple[str, ...] | None,
     names: Mapping[str, str],
-) -> list[TableColumn]:
+) -> list[Column]:
     labels = [
-        TableColumn(
-            heading=heading,
-            cells=[names.get(text, text) for text in map(str, map(cell, rows))],
-            total="" if place else "total",
+        Column(
+            heading,
+            [names.get(text, text) for text in map(str, map(cell, rows))],
+            "" if place else "total",
             rigid=heading in _RIGID or heading.startswith("from ("),
         )
         for place, (heading, cell) in enumerate(_labels(query, by))
     ]
     measures, giving_way = _measures(query.row)
     return labels + [
-        TableColumn(
-            heading=heading,
-            cells=[cell(row) for row in rows],
-            total=cell(totals),
-            measure=True,
-            dispensable=giving_way.index(heading) if heading in giving_way else None,
+        Column(
+            heading,
+            [cell(row) for row in rows],
+            cell(totals),
+            True,
+            gives_way=giving_way.index(heading) if heading in giving_way else None,
         )
         for heading, cell in measures
     ]
-
-
-def _fit(columns: Sequence[TableColumn], room: int) -> tuple[Sequence[TableColumn], bool]:
-    """Return the columns that fit, and whether their headings are stacked.
-
-    First the headings' words go one above the other, then the least telling measures go, and only
-    then are names and ids broken over several lines.
-    """
-    if _width(columns, stacked=False) <= room:
-        return columns, False
-    shown = columns
-    while _width(shown, stacked=True) > room:
-        candidates = [column for column in shown if column.dispensable is not None]
-        if not candidates:
-            break
-        first = min(candidates, key=operator.attrgetter("dispensable"))
-        shown = [column for column in shown if column is not first]
-    return shown, True
-
-
-def _width(columns: Sequence[TableColumn], stacked: bool, narrowest: bool = False) -> int:
-    gap = _TIGHT_GAP if stacked else _GAP
-    widths = (column.narrowest if narrowest else column.width(stacked) for column in columns)
-    return sum(widths) + gap * (len(columns) - 1)
 
 
 def _labels(query: Query, by: tuple[str, ...] | None) -> list[tuple[str, Cell]]:

@@ -22,6 +22,7 @@ from .answers import Column, print_columns, read_text
 from .main import run_command
 from .options import Finite, connection_options
 from .session import Connection, note
+from .streams import is_terminal
 from .timezones import refuse_timezone
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class _Bar:
 
     def __init__(self, connection: Connection, total: int) -> None:
         self._progress: Any = None
-        if connection.progress and sys.stderr.isatty() and total > 3:
+        if connection.progress and is_terminal(sys.stderr) and total > 3:
             from rich.console import Console
             from rich.progress import Progress
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import IO, Any
 
 import click
@@ -12,6 +11,8 @@ from ..analysis.forecast import BACKTEST, Forecast, forecast
 from ..errors import InvalidQuery
 from ..human import clean, dollars, sparkline
 from ..moments import DAY, parse_moment
+from ..outside import mrkdwn
+from ..sinks.plain import dumps
 from .answers import (
     Column,
     Output,
@@ -199,8 +200,7 @@ def check_command(
 
     def show(out: IO[str]) -> None:
         if slack:
-            json.dump(_slack(result), out, ensure_ascii=False)
-            out.write("\n")
+            out.write(f"{dumps(_slack(result))}\n")
         else:
             _print(result, out)
 
@@ -272,22 +272,20 @@ def _slack(result: Checked) -> dict[str, Any]:
     """Return a message; texts from outside cannot mention anybody or become links."""
     heading = f"Claude spend: {len(result.alerts)} to look at" if result.alerts else ""
     heading = heading or "Claude spend: nothing to look at"
-    lines = [f"• *{alert.kind}*: {_mrkdwn(alert.message)}" for alert in result.alerts]
+    lines = [f"• *{alert.kind}*: {mrkdwn(alert.message)}" for alert in result.alerts]
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": heading}}
     ]
     # A block takes 3,000 characters, a message 50 blocks.
     for line in lines[:40]:
-        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": line[:2900]}})
+        blocks.append(
+            {"type": "section", "text": {"type": "mrkdwn", "text": line[:2900], "verbatim": True}}
+        )
     if len(lines) > 40:
         more = {"type": "mrkdwn", "text": f"and {len(lines) - 40} more"}
         blocks.append({"type": "section", "text": more})
-    notes = _mrkdwn("; ".join(result.notes))[:2900]
-    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": notes}]})
+    notes = mrkdwn("; ".join(result.notes))[:2900]
+    blocks.append(
+        {"type": "context", "elements": [{"type": "mrkdwn", "text": notes, "verbatim": True}]}
+    )
     return {"text": heading, "blocks": blocks}
-
-
-def _mrkdwn(text: str) -> str:
-    text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A zero-width space keeps stars and the like from formatting what is around them.
-    return "".join(f"\u200b{c}\u200b" if c in "*_~`" else c for c in text)

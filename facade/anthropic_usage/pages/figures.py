@@ -7,9 +7,9 @@ from decimal import Decimal
 import attrs
 
 from ..analysis.spend import Coding, Spend
-from ..human import count, dollars
+from ..human import change, count, dollars
 from ..moments import DAY
-from ..money import add, divide, subtract
+from ..money import add, subtract
 
 __all__ = [
     "KIND_NAMES",
@@ -41,18 +41,6 @@ class Figure:
     value: str
     exact: str
     note: str
-
-
-def change(now: Decimal | int | None, before: Decimal | int | None) -> str:
-    """Write how much more or less it is than before; across or below zero no share is true."""
-    if now is None or before is None:
-        return ""
-    if not before:
-        return "new" if now > 0 else "-"
-    if before < 0 or now < 0:
-        return "-"
-    said = f"{float(divide(subtract(Decimal(now), Decimal(before)), before)):+.1%}"
-    return "0.0%" if said in ("-0.0%", "+0.0%") else said
 
 
 def share(value: float | None) -> str:

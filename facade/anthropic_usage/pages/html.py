@@ -15,6 +15,7 @@ from ..analysis.spend import KeySpend, Slice, Spend
 from ..human import count, dollars
 from ..moments import DAY
 from ..money import ZERO, divide, plain, subtract, times
+from ..outside import clean
 from ..sinks.columns import require
 from .charts import Chart, charts
 from .figures import KIND_NAMES, change, figures, interval, span
@@ -57,7 +58,9 @@ def render(spend: Spend, *, title: str | None = None, ids: bool = False) -> str:
     jinja2: Any = require("jinja2", "charts")
     folder = resources.files(__package__)
     script = folder.joinpath("report.js").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, finalize=_cleaned
+    )
     template = environment.from_string(
         folder.joinpath("report.html.j2").read_text(encoding="utf-8")
     )
@@ -82,6 +85,11 @@ class _Verbatim(str):
 
     def __html__(self) -> str:
         return str(self)
+
+
+def _cleaned(value: Any) -> Any:
+    """Return what the page may hold of a text: nothing that turns others around or is no text."""
+    return clean(value) if type(value) is str else value
 
 
 def _span(spend: Spend) -> str:
@@ -288,8 +296,8 @@ def _count(number: int) -> _Cell:
 def _ratio(now: Decimal | int | None, before: Decimal | int) -> str:
     if now is None or before <= 0 or now < 0:
         return ""
-    return f"{float(divide(subtract(Decimal(now), Decimal(before)), before)):.6f}"
+    return f"{divide(subtract(Decimal(now), Decimal(before)), before):.6f}"
 
 
 def _bar(part: Decimal | int, most: Decimal | int) -> str:
-    return f"{float(divide(times(Decimal(part), 100), most)):.1f}" if most > 0 and part > 0 else "0"
+    return f"{divide(times(Decimal(part), 100), most):.1f}" if most > 0 and part > 0 else "0"

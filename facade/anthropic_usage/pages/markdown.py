@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ..analysis.spend import Slice, Spend
-from ..human import clean, count, dollars
+from ..human import count, dollars
 from ..money import total
+from ..outside import markdown
 from .figures import KIND_NAMES, change, figures, interval, span
 
 __all__ = ["render"]
@@ -18,13 +18,13 @@ _MOST = 8
 def render(spend: Spend, *, title: str | None = None) -> str:
     """Return the report as Markdown; texts from outside cannot become markup."""
     lines = [
-        f"## {_text(title or spend.organization or 'Claude spend')}",
+        f"## {markdown(title or spend.organization or 'Claude spend')}",
         "",
-        f"{_text(span(spend))}, UTC, exclusive",
+        f"{markdown(span(spend))}, UTC, exclusive",
         "",
     ]
     for figure in figures(spend):
-        lines.append(f"* **{figure.name}: {_text(figure.value)}** {_text(figure.note)}")
+        lines.append(f"* **{figure.name}: {markdown(figure.value)}** {markdown(figure.note)}")
     compared = spend.before is not None
     if spend.billed is not None:
         lines += _slices("model", spend.by_model, compared)
@@ -42,9 +42,9 @@ def render(spend: Spend, *, title: str | None = None) -> str:
     if spend.keys:
         lines += ["", "| API key (estimated) | cost |", "|---|---:|"]
         for key in spend.keys[:5]:
-            lines.append(f"| {_text(key.name)} | {interval(key.low, key.high)} |")
+            lines.append(f"| {markdown(key.name)} | {interval(key.low, key.high)} |")
     if spend.notes:
-        lines += ["", *(f"> {_text(note)}" for note in spend.notes)]
+        lines += ["", *(f"> {markdown(note)}" for note in spend.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -64,10 +64,5 @@ def _table(
     """Return a table, with its last column only if something is compared."""
     width = 3 if compared else 2
     lines: list[tuple[str, ...]] = [(what, heading, "change"), ("---", "---:", "---:")]
-    lines += [(_text(name), *rest) for name, *rest in rows]
+    lines += [(markdown(name), *rest) for name, *rest in rows]
     return ["", *(f"| {' | '.join(line[:width])} |" for line in lines)]
-
-
-def _text(text: str) -> str:
-    """Escape what Markdown, or the HTML in it, would act on."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~@!&])", r"\\\1", clean(text))

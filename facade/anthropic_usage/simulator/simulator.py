@@ -136,9 +136,7 @@ def server_class() -> type[Server]:
     except ModuleNotFoundError as error:
         if error.name != "aiohttp":
             raise
-        raise ImportError(
-            'the simulator needs the "simulator" extra: pip install "anthropic-usage[simulator]"'
-        ) from None
+        raise ImportError("this needs aiohttp: pip install 'anthropic-usage[simulator]'") from None
     return Server
 
 

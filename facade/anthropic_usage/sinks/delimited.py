@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from ..outside import cell, disarm
 from ..query import Query
 from ..rows import Row
 from ..wire import Page, rows
-from .plain import plain_row, plain_value
+from .plain import dumps, plain_row, plain_value
 from .sink import Staged
 
-__all__ = ["CsvSink", "NdjsonSink", "disarm", "write_csv"]
+__all__ = ["CsvSink", "NdjsonSink", "csv_writer", "disarm", "write_csv"]
 
 Target = str | os.PathLike[str] | IO[str]
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class _TextSink:
@@ -57,7 +55,7 @@ class CsvSink(_TextSink):
         self.rows = 0
         self._columns = query.columns()
         self._excel_safe = excel_safe
-        self._writer = csv.writer(self.out, lineterminator="\n")
+        self._writer = csv_writer(self.out)
         self._writer.writerow(self._columns)
 
     def add(self, page: Page) -> None:
@@ -80,7 +78,7 @@ class NdjsonSink(_TextSink):
         """Write one page."""
         for row in rows(self.query, page):
             self.rows += 1
-            self.out.write(json.dumps(plain_row(row, self._columns), ensure_ascii=False) + "\n")
+            self.out.write(f"{dumps(plain_row(row, self._columns))}\n")
 
 
 def write_csv(
@@ -91,7 +89,7 @@ def write_csv(
     more: Sequence[Mapping[str, int]] = (),
 ) -> None:
     """Write rows that are already at hand, such as groups; `more` is what else is said of each."""
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv_writer(out)
     writer.writerow((*columns, *(more[0] if more else ())))
     for row, said in zip(table, more or [{}] * len(table), strict=True):
         writer.writerow((*_cells(row, columns, excel_safe), *said.values()))
@@ -100,18 +98,28 @@ def write_csv(
 def _cells(row: Row, columns: tuple[str, ...], excel_safe: bool) -> list[Any]:
     texts = (*row.DIMENSIONS, *row.BREAKDOWN)
     return [
-        disarm(cell) if excel_safe and name in texts else cell
-        for name, cell in ((name, _cell(getattr(row, name))) for name in columns)
+        (disarm if excel_safe else cell)(value) if name in texts else value
+        for name, value in ((name, _cell(getattr(row, name))) for name in columns)
     ]
 
 
-def disarm(cell: Any) -> Any:
-    """Keep a spreadsheet from taking a name or a description for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+def csv_writer(out: IO[str]) -> Any:
+    """Return a `csv.writer` that ends lines with a line feed, and quotes every kind of line end."""
+    return csv.writer(_Lines(out), lineterminator="\r\n")
+
+
+class _Lines:
+    """A text stream that lines are written to; what stands between them is a line feed."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._write = out.write
+
+    def write(self, line: str) -> None:
+        self._write(f"{line[:-2]}\n")
 
 
 def _cell(value: Any) -> Any:
     plain = plain_value(value)
     if isinstance(plain, list | dict):
-        return json.dumps(plain, ensure_ascii=False)
+        return cell(dumps(plain))
     return str(plain).lower() if isinstance(plain, bool) else plain

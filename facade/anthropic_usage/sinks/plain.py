@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -11,9 +13,26 @@ import attrs
 
 from ..moments import rfc3339
 from ..money import plain
+from ..outside import replaced
 from ..rows import ModelUse, Row
 
-__all__ = ["plain_row", "plain_value"]
+__all__ = ["dumps", "plain_row", "plain_value"]
+
+# What JSON may hold as it is, and a terminal or an editor would act on.
+_ACTED_ON = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206f\ufeff]")
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """Write a JSON value: letters as they are, nothing that drives a terminal.
+
+    Raises ValueError for what JSON has no form for.
+    """
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(replaced(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def plain_value(value: Any) -> Any:
