@@ -235,6 +235,14 @@ def every_bucket(asked: Asked) -> Answer:
     return Answer(body=page(data, f"page_{last}" if more else None))
 
 
+def quiet(server: Any) -> None:
+    """Wait until requests that a reader broke off have arrived, so that no later fault is theirs."""
+    seen = -1
+    while seen != len(server.requests):
+        seen = len(server.requests)
+        time.sleep(0.02)
+
+
 def read(asynchronous: bool, call: Callable[[Any], Any], **options: Any) -> Any:
     """Return what `call` gets from a client of either kind, which is closed behind it."""
     options = {"api_key": KEY, "retry": QUICK, **options}

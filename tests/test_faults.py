@@ -15,6 +15,7 @@ from anthropic_usage import (
     UsageClient,
 )
 from anthropic_usage.simulator import FAULTS, Server, Simulator
+from support import quiet
 
 FIRST, LAST = "2026-11-08", "2026-11-17"
 START, END = (dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC) for day in (FIRST, LAST))
@@ -113,6 +114,7 @@ def test_a_fault_on_any_page_gives_the_truth_or_one_error(
                 assert type(caught.value).__name__ == expected, (page, totals, caught.value)
                 assert len(str(caught.value).splitlines()) == 1
             assert len(server.requests) >= page
+            quiet(server)
 
 
 @pytest.mark.parametrize("report", ["usage", "cost", "claude_code"])

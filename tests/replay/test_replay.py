@@ -21,6 +21,8 @@ from anthropic_usage.simulator import Simulator
 from cassettes import FOLDER, exchanges, recorder
 from scenarios import Scenario, catalogue, recording
 
+pytestmark = pytest.mark.filterwarnings("ignore::anthropic_usage.NothingMatchedWarning")
+
 AT = recording()
 SCENARIOS = catalogue(AT)
 ASKED = [scenario for scenario in SCENARIOS if scenario.call]

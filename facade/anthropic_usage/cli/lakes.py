@@ -74,7 +74,8 @@ def verify_command(context: click.Context, root: str, output: Output) -> None:
     if found.waste:
         note(
             f"{several(found.waste, 'file')} of no snapshot: a killed run's, which the next "
-            "tracking removes, or those of a lost manifest, which anthropic-usage lake rebuild makes again"
+            "tracking removes, or those of a lost manifest, which anthropic-usage lake rebuild "
+            "makes again"
         )
     context.exit(1 if found.problems else 0)
 
