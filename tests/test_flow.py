@@ -19,6 +19,7 @@ from anthropic_usage import (
     PermissionDenied,
     RateLimited,
     Retry,
+    flow,
 )
 from anthropic_usage.flow import Emit, Failure, Reply, Send, Wait, exchange, walk
 from anthropic_usage.plan import windows
@@ -248,9 +249,20 @@ def test_buckets_that_do_not_exist_yet_are_no_hole(days: tuple[int, ...]) -> Non
 def test_the_api_s_clock_decides_not_this_machine_s() -> None:
     query = usage("2026-02-09", "2026-02-11")
     (window,) = windows(query, NOW)
-    wrong = NOW + 300 * DAY
+    wrong = NOW + 10 * dt.timedelta(hours=1)
     (emitted,) = run(walk(query, window, retry(), lambda: wrong), [page(9)])
     assert emitted.value.now == NOW
+
+
+def test_an_answer_of_long_ago_proves_nothing_of_what_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A cache's answer, or a clock that is wrong: half a report must not pass for a whole one."""
+    monkeypatch.setattr(flow, "STALE", dt.timedelta(hours=12))
+    query = usage("2026-02-09", "2026-02-11")
+    (window,) = windows(query, NOW)
+    with pytest.raises(IncompleteReport, match="long before this machine's time"):
+        run(walk(query, window, retry(), lambda: NOW + 300 * DAY), [page(9)])
 
 
 NOTHING_CLOSED = "Invalid date range: ending date must be after starting date"

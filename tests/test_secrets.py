@@ -162,7 +162,7 @@ def test_a_key_of_another_kind_gets_a_warning_not_a_refusal() -> None:
 
 
 def test_base_urls() -> None:
-    with pytest.warns(UserWarning, match="unencrypted to api.example.com"):
+    with pytest.raises(InvalidQuery, match="unencrypted to api.example.com"):
         UsageClient(KEY, base_url="http://api.example.com")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

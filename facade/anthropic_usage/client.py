@@ -82,8 +82,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             )
         except AnthropicUsageError as error:
             problem = error.with_traceback(None)
-        except ValueError as error:
-            problem = InvalidQuery(str(error))
+        except (ValueError, TypeError, AttributeError) as error:
+            problem = InvalidQuery(f"an argument of the client cannot be used: {error}")
         # No frame of a traceback may hold the key.
         del api_key, oauth_token
         if problem is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import TypeVar
 
 from .errors import AuthenticationError, warn
 
@@ -12,6 +15,8 @@ __all__ = ["KEY_VARIABLES", "OAUTH_VARIABLE", "Credentials"]
 KEY_VARIABLES = ("ANTHROPIC_ADMIN_API_KEY", "ANTHROPIC_ADMIN_KEY")
 OAUTH_VARIABLE = "ANTHROPIC_OAUTH_TOKEN"
 _ADMIN_PREFIX = "sk-ant-admin"
+
+E = TypeVar("E", bound=Exception)
 
 
 class Credentials:
@@ -24,6 +29,8 @@ class Credentials:
     __slots__ = ("_apply", "_redact", "kind", "source")
 
     def __init__(self, secret: str, *, oauth: bool = False, source: str = "argument") -> None:
+        if not isinstance(secret, str):
+            raise AuthenticationError(f"the key from {source} is no text")
         secret = secret.strip()
         if not secret:
             raise AuthenticationError(f"the key from {source} is empty")
@@ -84,6 +91,19 @@ class Credentials:
         """Return the text without the secret, should an answer have echoed it."""
         return self._redact(text)
 
+    def scrubbed(self, error: E) -> E:
+        """Return an error without the secret in anything that it says."""
+
+        def clean(value: object) -> object:
+            if not isinstance(value, str):
+                return value
+            return self._redact(value.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+
+        error.args = tuple(clean(arg) for arg in error.args)
+        for name, value in vars(error).items():
+            setattr(error, name, clean(value))
+        return error
+
     def __repr__(self) -> str:
         kind, source = getattr(self, "kind", "none"), getattr(self, "source", "nowhere")
         return f"<Credentials: {kind} from {source}>"
@@ -107,7 +127,22 @@ def _bearer(secret: str) -> Callable[[MutableMapping[str, str]], None]:
 
 
 def _redactor(secret: str) -> Callable[[bytes], bytes]:
+    """Return what takes the secret out, however an answer may have written it."""
+    each = "".join(f"(?:{part})" for part in _signs(secret))
+    basic = [base64.b64encode(form.encode()).rstrip(b"=") for form in (secret, f"{secret}:")]
+    pattern = re.compile(each.encode(), re.IGNORECASE)
+
     def redact(text: bytes) -> bytes:
-        return text.replace(secret.encode(), b"[key]")
+        text = pattern.sub(b"[key]", text)
+        for spelling in basic:
+            text = text.replace(spelling, b"[key]")
+        return text
 
     return redact
+
+
+def _signs(secret: str) -> Iterator[str]:
+    """Yield a pattern a sign: itself, or as JSON, a URL or a backslash may write it."""
+    for sign in secret:
+        code = ord(sign)
+        yield rf"\\?{re.escape(sign)}|%{code:02x}|\\+u{code:04x}"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 import attrs
+import msgspec
 
 from .errors import (
     ApiError,
@@ -28,7 +29,7 @@ from .errors import (
 from .moments import Clock, floor, parse_moment, rfc3339, utc_now
 from .plan import Window, halves, windows
 from .query import Query
-from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc, records_as_written
+from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc
 
 __all__ = [
     "SETTLING",
@@ -43,6 +44,7 @@ __all__ = [
     "Wait",
     "exchange",
     "hole",
+    "sendable",
     "walk",
 ]
 
@@ -52,6 +54,8 @@ sometimes later (manage-claude/usage-cost-api), and for Claude Code an hour
 (claude-code-analytics-api)."""
 
 _LONGEST_CURSOR: Final = 8192
+STALE: Final = dt.timedelta(hours=12)
+"""An answer dated so long before this machine's time proves nothing of what is not there yet."""
 
 
 @attrs.frozen
@@ -111,6 +115,8 @@ class Failure:
 
     reason: str
     timed_out: bool = False
+    attempts: int | None = None
+    """How often trying makes sense, if it cannot get better."""
 
 
 Step = Send | Wait | Emit
@@ -169,7 +175,8 @@ def exchange(
             # From the first failure on: before it, time passes in queues, not in trying.
             deadline = retry.monotonic() + retry.seconds
         delay = retry.delay(attempt, reply, clock())
-        if attempt >= retry.attempts or retry.monotonic() + delay > deadline:
+        most = reply.attempts if isinstance(reply, Failure) and reply.attempts else retry.attempts
+        if attempt >= min(retry.attempts, most) or retry.monotonic() + delay > deadline:
             raise failed(reply, attempt, delay)
         throttled = isinstance(reply, Reply) and reply.status in (429, 529)
         yield Wait(delay, _cause(reply), throttled)
@@ -221,11 +228,17 @@ def _pages(
         proof.check(page, reply.body)
         if not page.has_more:
             proof.finish(now)
+            if proof.last < window.ending_at and clock() - now > STALE:
+                raise IncompleteReport(
+                    f"the {query.report} report ends at {rfc3339(proof.last)}, and its answer is "
+                    f"dated {rfc3339(now)}, long before this machine's time: either a cache "
+                    "answered, or this machine's clock is wrong"
+                )
         yield Emit(Part(page, reply.body, begins, proof.last, now))
         if not page.has_more:
             return window.ending_at, now
         cursor = page.next_page
-        if not cursor or cursor in cursors or not page.data or not _sendable(cursor):
+        if not cursor or cursor in cursors or not page.data or not sendable(cursor):
             raise IncompleteReport(_broken_cursor(query, page, cursor, proof.last))
         cursors.add(cursor)
 
@@ -239,7 +252,7 @@ def _timed_out(reply: Reply | Failure) -> bool:
     return reply.timed_out if isinstance(reply, Failure) else reply.status == 504
 
 
-def _sendable(cursor: str) -> bool:
+def sendable(cursor: str) -> bool:
     """Tell whether a URL can hold the cursor."""
     return len(cursor) <= _LONGEST_CURSOR and cursor.isprintable()
 
@@ -249,7 +262,7 @@ def _broken_cursor(query: Query, page: Page, cursor: str | None, last: dt.dateti
         what = "says there is more but gives no next_page to ask for it"
     elif not page.data:
         what = "sent a page without data that says there is more"
-    elif not _sendable(cursor):
+    elif not sendable(cursor):
         what = "gives a next_page that no request can hold"
     else:
         what = "repeats the cursor of a page already read, so it would never end"
@@ -296,7 +309,10 @@ class _BucketProof:
 
 
 class _RecordProof:
-    """Records must be of the day asked for, each once."""
+    """Records must be of the day asked for, and no page may come again.
+
+    Two keys of one name can have equal records, so records alone are no sign of a repeated page.
+    """
 
     def __init__(self, query: Query, window: Window) -> None:
         self.query = query
@@ -308,17 +324,19 @@ class _RecordProof:
         """Take the page's records as the next ones."""
         assert isinstance(page, ClaudeCodePage)  # noqa: S101
         day = self.window.starting_at.date()
-        for record, written in zip(page.data, records_as_written(body), strict=True):
+        for record in page.data:
             if in_utc(record.date).date() != day:
                 raise IncompleteReport(
                     f"the claude_code report is not whole: asked for {day}, "
                     f"got a record of {_say(record.date)}"
                 )
-            if written in self.seen:
+        if page.data:
+            content = msgspec.json.encode(page.data, order="sorted")
+            if content in self.seen:
                 raise IncompleteReport(
-                    f"the claude_code report is not whole: a record of {day} came twice"
+                    f"the claude_code report is not whole: a page of {day} came twice"
                 )
-            self.seen.add(written)
+            self.seen.add(content)
 
     def finish(self, now: dt.datetime) -> None:
         """Take the day as ended; one without records is one without use."""
@@ -356,7 +374,7 @@ def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) ->
     elif 300 <= reply.status < 400:
         advice = "redirects are not followed; check ANTHROPIC_BASE_URL"
     elif reply.status == 404:
-        advice = "check ANTHROPIC_BASE_URL"
+        advice = "this endpoint is not there: check ANTHROPIC_BASE_URL, or whether your plan has it"
     return error(
         _one_line(detail.message) or f"an answer without an explanation (HTTP {reply.status})",
         status=reply.status,

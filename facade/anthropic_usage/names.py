@@ -21,7 +21,7 @@ from anthropic_admin_client.models.api_key_status import ApiKeyStatus
 from anthropic_admin_client.types import UNSET
 
 from .errors import IncompleteReport, InvalidQuery
-from .flow import Emit, Failure, Flow, Reply, Retry, Step, exchange
+from .flow import Emit, Failure, Flow, Reply, Retry, Step, exchange, sendable
 from .moments import Clock
 
 __all__ = ["api_keys", "organization", "service_accounts", "users", "workspaces"]
@@ -146,7 +146,8 @@ def _walk(
             more, cursor = page.next_page is not None, page.next_page
         if not more:
             return
-        if not cursor or cursor in cursors:
+        usable = isinstance(cursor, str) and cursor not in cursors and sendable(cursor)
+        if not cursor or not usable or not page.data:
             raise IncompleteReport(f"the list of {what} says there is more, but not how to go on")
         cursors.add(cursor)
 

@@ -22,28 +22,30 @@ from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, ToolUse, UsageRow
 __all__ = ["Page", "decode", "decode_error", "rows", "usage_results"]
 
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+"""What is counted is never below zero."""
 
 
 class CacheCreation(msgspec.Struct, gc=False):
     """Tokens written to the cache, by how long they are kept."""
 
-    ephemeral_1h_input_tokens: int
-    ephemeral_5m_input_tokens: int
+    ephemeral_1h_input_tokens: Count
+    ephemeral_5m_input_tokens: Count
 
 
 class ServerToolUse(msgspec.Struct, gc=False):
     """Calls of tools that run on the server."""
 
-    web_search_requests: int
+    web_search_requests: Count
 
 
 class UsageResult(msgspec.Struct, gc=False):
     """One combination of dimensions in one bucket of the usage report."""
 
-    uncached_input_tokens: int
+    uncached_input_tokens: Count
     cache_creation: CacheCreation
-    cache_read_input_tokens: int
-    output_tokens: int
+    cache_read_input_tokens: Count
+    output_tokens: Count
     server_tool_use: ServerToolUse
     api_key_id: str | None = None
     workspace_id: str | None = None
@@ -94,33 +96,33 @@ class CostBucket(msgspec.Struct, gc=False):
 class LinesOfCode(msgspec.Struct, gc=False):
     """Lines that Claude Code wrote and removed."""
 
-    added: int
-    removed: int
+    added: Count
+    removed: Count
 
 
 class CoreMetrics(msgspec.Struct, gc=False):
     """What a developer got done in a day."""
 
-    num_sessions: int
+    num_sessions: Count
     lines_of_code: LinesOfCode
-    commits_by_claude_code: int
-    pull_requests_by_claude_code: int
+    commits_by_claude_code: Count
+    pull_requests_by_claude_code: Count
 
 
 class ToolAction(msgspec.Struct, gc=False):
     """How often a tool's proposals were taken."""
 
-    accepted: int
-    rejected: int
+    accepted: Count
+    rejected: Count
 
 
 class ModelTokens(msgspec.Struct, gc=False):
     """Tokens of one model."""
 
-    input: int
-    output: int
-    cache_read: int
-    cache_creation: int
+    input: Count
+    output: Count
+    cache_read: Count
+    cache_creation: Count
 
 
 class EstimatedCost(msgspec.Struct, gc=False):
@@ -151,12 +153,6 @@ class ClaudeCodeRecord(msgspec.Struct):
     terminal_type: str | None = None
     subscription_type: str | None = None
     is_remote: bool | None = None
-
-
-class _RawRecords(msgspec.Struct):
-    """The records of an answer, as they are written."""
-
-    data: list[msgspec.Raw]
 
 
 class UsagePage(msgspec.Struct):
@@ -191,7 +187,6 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "claude_code": msgspec.json.Decoder(ClaudeCodePage),
 }
 _RESULTS: Final = msgspec.json.Decoder(list[UsageResult])
-_RAW_RECORDS: Final = msgspec.json.Decoder(_RawRecords)
 _NAMED_TOOLS: Final = ClaudeCodeRow.TOOLS
 _NO_ACTIONS: Final = ToolAction(0, 0)
 
@@ -217,11 +212,6 @@ def usage_results(bucket: UsageBucket) -> list[UsageResult]:
     except (ValueError, RecursionError) as error:
         start = in_utc(bucket.starting_at)
         raise _unreadable("usage", error, f" in the bucket of {start:%Y-%m-%dT%H:%MZ}") from None
-
-
-def records_as_written(body: bytes) -> list[bytes]:
-    """Return the JSON of each record of an answer that `decode` has accepted."""
-    return [bytes(record) for record in _RAW_RECORDS.decode(body).data]
 
 
 def rows(query: Query, page: Page) -> Iterator[Row]:
