@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
+from ..documents import Entries, from_yaml, number, shown, whole_number
 from ..errors import InvalidQuery
-from ..money import check_amount
 
 __all__ = ["Budget", "Budgets"]
 
@@ -52,86 +52,102 @@ class Budgets:
 
         See `anthropic-usage check --help` for its form.
         """
-        import yaml
-
-        try:
-            # The base loader leaves numbers as they were written, so that money stays exact.
-            document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes strings only
-        except yaml.YAMLError as error:
-            raise InvalidQuery(f"it is no YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(document, dict):
+        document = from_yaml(text)
+        if not isinstance(document, Entries):
             raise InvalidQuery("it must be an object with a list of budgets")
         _known("it", document, ("budgets", "jump", "cache_drop"))
         entries = document.get("budgets", [])
         if not isinstance(entries, list):
-            raise InvalidQuery("budgets must be a list")
+            raise InvalidQuery(f"{_place(document, 'budgets')} must be a list")
         jump = document.get("jump", {})
         options: dict[str, Any] = {}
         if jump == "off":
             options["jump_factor"] = None
-        elif isinstance(jump, dict):
+        elif isinstance(jump, Entries):
             _known("jump", jump, ("factor", "usd"))
             if "factor" in jump:
-                options["jump_factor"] = _number("jump.factor", jump["factor"], at_least=1)
+                options["jump_factor"] = _amount(jump, "factor", "jump.factor", least=1)
             if "usd" in jump:
-                options["jump_usd"] = _number("jump.usd", jump["usd"])
+                options["jump_usd"] = _amount(jump, "usd", "jump.usd")
         else:
-            raise InvalidQuery("jump must be off, or {factor: 2, usd: 25}")
+            raise InvalidQuery(f"{_place(document, 'jump')} must be off, or {{factor: 2, usd: 25}}")
         drop = document.get("cache_drop")
         if drop is not None:
-            options["cache_drop"] = None if drop == "off" else _number("cache_drop", drop)
+            options["cache_drop"] = None if drop == "off" else _amount(document, "cache_drop")
         return cls(budgets=tuple(_budget(n, e) for n, e in enumerate(entries, 1)), **options)
 
 
-def _budget(number: int, entry: Any) -> Budget:
-    where = f"budget {number}"
-    if not isinstance(entry, dict):
+def _budget(place: int, entry: Any) -> Budget:
+    where = f"budget {place}"
+    if not isinstance(entry, Entries):
         raise InvalidQuery(f"{where} must be an object such as {{name: all, amount_usd: 1000}}")
-    known = ("name", "amount_usd", "period", "warn_at", "forecast", *SUBJECTS)
-    _known(where, entry, known)
+    _known(where, entry, ("name", "amount_usd", "period", "warn_at", "forecast", *SUBJECTS))
     if "amount_usd" not in entry:
         raise InvalidQuery(f"{where} lacks amount_usd")
+    for name in ("name", *SUBJECTS):
+        if name in entry and not (isinstance(entry[name], str) and entry[name].strip()):
+            raise InvalidQuery(f"{where}: {_place(entry, name)} must be an id or a name")
     subjects = [name for name in SUBJECTS if name in entry]
     if len(subjects) > 1:
         raise InvalidQuery(f"{where} is of {' and '.join(subjects)}: give one of them")
     subject = subjects[0] if subjects else None
     value = None if subject is None else entry[subject]
-    if subject is not None and (not isinstance(value, str) or not value):
-        raise InvalidQuery(f"{where}: {subject} must be an id or a name")
     period = entry.get("period", "month")
     if period not in PERIODS:
-        raise InvalidQuery(f"{where}: period {period!r} is none of {', '.join(PERIODS)}")
-    amount = _number(f"{where}: amount_usd", entry["amount_usd"])
+        raise InvalidQuery(
+            f"{where}: {_place(entry, 'period')} is {shown(period)}, which is none of "
+            f"{', '.join(PERIODS)}"
+        )
+    amount = _amount(entry, "amount_usd", f"{where}: amount_usd")
     if not amount:
-        raise InvalidQuery(f"{where}: amount_usd must be above 0")
-    warn_at = entry.get("warn_at", ["100"])
-    if not isinstance(warn_at, list) or not all(str(item).isdecimal() for item in warn_at):
-        raise InvalidQuery(f"{where}: warn_at must be a list of whole percentages, like [80, 100]")
+        raise InvalidQuery(f"{where}: {_place(entry, 'amount_usd')} must be above 0")
     forecast = entry.get("forecast", "true")
     if forecast not in ("true", "false"):
-        raise InvalidQuery(f"{where}: forecast must be true or false")
+        raise InvalidQuery(f"{where}: {_place(entry, 'forecast')} must be true or false")
     return Budget(
-        name=str(entry.get("name") or value or "everything"),
+        name=entry.get("name") or value or "everything",
         amount=amount,
         period=period,
         subject=subject,
         value=value,
-        warn_at=tuple(int(item) for item in warn_at),
+        warn_at=_percentages(where, entry),
         on_forecast=forecast == "true",
     )
 
 
-def _known(where: str, entry: Mapping[str, Any], names: Iterable[str]) -> None:
-    unknown = sorted(set(entry) - set(names))
-    if unknown:
-        raise InvalidQuery(f"{where} has {unknown[0]!r}; known are {', '.join(names)}")
-
-
-def _number(where: str, value: Any, at_least: int = 0) -> Decimal:
+def _percentages(where: str, entry: Entries) -> tuple[int, ...]:
+    if "warn_at" not in entry:
+        return (100,)
     try:
-        number = check_amount(Decimal(str(value).replace("_", "").replace(",", "")))
-    except (ArithmeticError, ValueError):
-        raise InvalidQuery(f"{where} is {value!r}, which is no number") from None
-    if number < at_least:
-        raise InvalidQuery(f"{where} must be at least {at_least}")
-    return number
+        return tuple(whole_number("it", item, least=0) for item in _listed(entry["warn_at"]))
+    except InvalidQuery:
+        raise InvalidQuery(
+            f"{where}: {_place(entry, 'warn_at')} must be a list of whole percentages, like "
+            "[80, 100]"
+        ) from None
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise InvalidQuery("it is no list")
+    return value
+
+
+def _place(entry: Entries, name: str) -> str:
+    return f"{name} (line {entry.lines[name]})"
+
+
+def _known(where: str, entry: Entries, names: Iterable[str]) -> None:
+    for name, line in entry.lines.items():
+        if name not in names:
+            raise InvalidQuery(
+                f"{where} has {shown(name)} (line {line}); known are {', '.join(names)}"
+            )
+
+
+def _amount(entry: Entries, name: str, where: str | None = None, least: int = 0) -> Decimal:
+    where = f"{where or name} (line {entry.lines[name]})"
+    amount = number(where, entry[name])
+    if amount < least:
+        raise InvalidQuery(f"{where} must be at least {least}")
+    return amount

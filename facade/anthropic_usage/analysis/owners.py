@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import io
-import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
+from ..documents import Entries, from_csv, from_json, from_yaml, shown, text_of
 from ..errors import InvalidQuery
 
-__all__ = ["Owner", "OwnerMap"]
+__all__ = ["AGENT_MAP", "Owner", "OwnerMap"]
+
+AGENT_MAP = "ANTHROPIC_AGENT_MAP_JSON"
+"""The variable that holds a map of those who use API keys."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,25 +37,27 @@ class OwnerMap:
         """Read a map from YAML, JSON or CSV.
 
         YAML and JSON are `pattern: team` or `pattern: {team: ..., cost_center: ...}`; CSV has the
-        columns `pattern`, `team` and, if wanted, `cost_center`. Raises InvalidQuery.
+        columns `pattern`, `team` and, if wanted, `cost_center`. Patterns, teams and cost centers
+        are texts as written. Raises InvalidQuery that names the line.
         """
         if form == "csv":
             return cls(_from_csv(text))
-        try:
-            if form == "json":
-                entries = json.loads(text)
-            else:
-                import yaml
-
-                entries = yaml.safe_load(text)
-        except Exception as error:
-            if form != "json" and type(error).__module__.split(".")[0] != "yaml":
-                raise
-            sentence = " ".join(str(error).split())
-            raise InvalidQuery(f"the map is no {form.upper()}: {sentence}") from None
-        if not isinstance(entries, dict):
+        document = from_json(text) if form == "json" else from_yaml(text)
+        if not isinstance(document, Entries):
             raise InvalidQuery("the map must be an object of patterns: {pattern: team}")
-        return cls({str(pattern): _owner(pattern, terms) for pattern, terms in entries.items()})
+        return cls({key: _owner(key, value, document) for key, value in document.items()})
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> OwnerMap:
+        """Read the map in ANTHROPIC_AGENT_MAP_JSON, the owners' map as JSON; empty if not set.
+
+        Its short form `{"API key id": "label"}` says who uses each key. Raises InvalidQuery.
+        """
+        text = (os.environ if environ is None else environ).get(AGENT_MAP, "")
+        try:
+            return cls.parse(text_of(text, "it"), "json") if text.strip() else cls()
+        except InvalidQuery as error:
+            raise InvalidQuery(f"{AGENT_MAP}: {error}") from None
 
     def plus(self, other: OwnerMap) -> OwnerMap:
         """Return a map in which this one's entries go first."""
@@ -71,7 +75,7 @@ class OwnerMap:
             if text in self.entries:
                 return text
         for pattern in self.entries:
-            if any(fnmatch.fnmatchcase(text, pattern) for text in known):
+            if any(fnmatch.fnmatchcase(text, _only_stars(pattern)) for text in known):
                 return pattern
         return None
 
@@ -79,25 +83,47 @@ class OwnerMap:
         return bool(self.entries)
 
 
-def _owner(pattern: Any, terms: Any) -> Owner:
-    if isinstance(terms, str) and terms:
-        return Owner(team=terms)
-    if isinstance(terms, dict) and isinstance(terms.get("team"), str):
-        unknown = set(terms) - {"team", "cost_center"}
-        if not unknown:
-            center = terms.get("cost_center")
-            return Owner(team=terms["team"], cost_center=None if center is None else str(center))
-    raise InvalidQuery(
-        f"the map's entry for {pattern!r} must be a team, or {{team: ..., cost_center: ...}}"
-    )
+def _only_stars(pattern: str) -> str:
+    """Return a pattern of fnmatch in which a bracket is a bracket."""
+    return pattern.replace("[", "[[]")
+
+
+def _owner(pattern: str, terms: Any, entries: Entries) -> Owner:
+    line = entries.lines[pattern]
+    if not pattern.strip():
+        raise InvalidQuery(f"line {line}: the pattern is empty")
+    if terms is None or isinstance(terms, str):
+        terms = {"team": terms}
+    if not isinstance(terms, dict) or set(terms) - {"team", "cost_center"}:
+        raise InvalidQuery(_FORM.format(line=line, pattern=shown(pattern)))
+    team, center = terms.get("team"), terms.get("cost_center")
+    if not all(text is None or isinstance(text, str) for text in (team, center)):
+        raise InvalidQuery(_FORM.format(line=line, pattern=shown(pattern)))
+    if not team or not team.strip():
+        raise InvalidQuery(f"line {line}: the team of {shown(pattern)} is empty")
+    return Owner(team=team, cost_center=center or None)
+
+
+_FORM = (
+    "line {line}: the entry of {pattern} must be a team, or {{team: ..., cost_center: ...}}, "
+    "each a text"
+)
 
 
 def _from_csv(text: str) -> dict[str, Owner]:
-    reader = csv.DictReader(io.StringIO(text))
-    if not {"pattern", "team"} <= set(reader.fieldnames or ()):
-        raise InvalidQuery("the map's CSV needs the columns pattern and team")
-    return {
-        row["pattern"]: Owner(team=row["team"] or "", cost_center=row.get("cost_center") or None)
-        for row in reader
-        if row["pattern"]
-    }
+    owners: dict[str, Owner] = {}
+    lines: dict[str, int] = {}
+    spellings = {"cost_centre": "cost_center"}
+    for row in from_csv(text, ("pattern", "team"), ("cost_center",), spellings):
+        pattern, team, center = (row.cells[name] for name in ("pattern", "team", "cost_center"))
+        if not pattern:
+            raise InvalidQuery(f"line {row.line}: the pattern is empty")
+        if not team:
+            raise InvalidQuery(f"line {row.line}: the team of {shown(pattern)} is empty")
+        if pattern in owners:
+            raise InvalidQuery(
+                f"line {row.line}: {shown(pattern)} is there twice, first in line {lines[pattern]}"
+            )
+        owners[pattern] = Owner(team=team, cost_center=center or None)
+        lines[pattern] = row.line
+    return owners

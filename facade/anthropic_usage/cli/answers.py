@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ..analysis.prices import PriceTable
 from ..directory import Directory
+from ..documents import read_text
 from ..errors import InvalidQuery
 from ..human import clean
 from ..moments import next_month, utc_now
@@ -38,6 +39,7 @@ __all__ = [
     "price_table",
     "pricing_option",
     "print_columns",
+    "read_text",
 ]
 
 _NO_LIMIT = 100_000
@@ -153,17 +155,6 @@ def price_table(pricing_json: str | None) -> PriceTable:
             "only if the API names a model exactly so"
         )
     return table
-
-
-def read_text(path: str, option: str) -> str:
-    """Return a file's text; raises InvalidQuery in one line."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise InvalidQuery(f"{option}: cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidQuery(f"{option}: {path} is no text in UTF-8") from None
 
 
 def names_of(source: Any, ids: bool, *kinds: str) -> Directory:

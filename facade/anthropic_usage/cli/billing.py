@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from ..analysis.chargeback import BY, Chargeback, OwnerMap, chargeback
+from ..analysis.chargeback import BY, Chargeback, chargeback
+from ..analysis.owners import OwnerMap
 from ..analysis.prices import KINDS, Price
 from ..analysis.reconcile import Cell, Reconciliation, reconcile
 from ..directory import Directory
@@ -36,7 +36,6 @@ from .session import Connection, note
 
 __all__ = ["chargeback_command", "prices_command", "read_owners", "reconcile_command"]
 
-AGENT_MAP = "ANTHROPIC_AGENT_MAP_JSON"
 _SHORT_KINDS = ("input", "5m write", "1h write", "cache read", "output")
 _CENT = Decimal("0.01")
 
@@ -295,7 +294,7 @@ Examples:
 A map says who pays, by id or name; * and ? stand for anything:
   teams.yml    "support-*": {team: Support, cost_center: 4711}
   teams.csv    pattern,team,cost_center
-ANTHROPIC_AGENT_MAP_JSON='{"apikey_01...": "opus-main"}' is a map too.""",
+ANTHROPIC_AGENT_MAP_JSON='{"apikey_01...": "opus-main"}' is a map too, used by --by api_key.""",
 )
 @click.option(
     "--by",
@@ -327,7 +326,7 @@ def chargeback_command(
 ) -> None:
     """Split the bill so that the parts add up to it, to the cent."""
     table = price_table(pricing_json)
-    owners = read_owners(map_file)
+    owners = read_owners(map_file, by)
     kinds = {"workspace": ["workspaces"], "api_key": ["api_keys"], "model": []}[by]
     with connection.source() as source:
         directory = names_of(source, ids, *kinds)
@@ -403,18 +402,19 @@ def _kind(direct: bool) -> str:
     return "direct" if direct else "allocated"
 
 
-def read_owners(map_file: str | None) -> OwnerMap:
-    """Return the map of a file, with that of ANTHROPIC_AGENT_MAP_JSON behind it."""
-    owners = OwnerMap()
-    if agents := os.environ.get(AGENT_MAP):
-        try:
-            owners = OwnerMap.parse(agents, "json")
-        except InvalidQuery as error:
-            raise InvalidQuery(f"{AGENT_MAP}: {error}") from None
+def read_owners(map_file: str | None, by: str) -> OwnerMap:
+    """Return the map of a file; where the lines are keys, with that of the environment behind it.
+
+    ANTHROPIC_AGENT_MAP_JSON says who uses API keys: it decides nothing where the lines are others.
+    """
+    agents = OwnerMap.from_environment() if by == "api_key" else OwnerMap()
     if map_file is None:
-        return owners
-    form = {".csv": "csv", ".json": "json"}.get(Path(map_file).suffix.lower(), "yaml")
+        return agents
+    form = {".csv": "csv", ".tsv": "csv", ".json": "json"}.get(
+        Path(map_file).suffix.lower(), "yaml"
+    )
+    text = read_text(map_file, "--map")
     try:
-        return OwnerMap.parse(read_text(map_file, "--map"), form).plus(owners)
+        return OwnerMap.parse(text, form).plus(agents)
     except InvalidQuery as error:
-        raise InvalidQuery(f"{map_file}: {error}") from None
+        raise InvalidQuery(f"--map: {map_file}: {error}") from None

@@ -224,11 +224,9 @@ def sql_command(
         raise InvalidQuery("give a SELECT")
     table = query(Storage(root_too or root), statement, engine=engine, master=master)
     if parquet_file is not None:
-        from pathlib import Path
-
         import pyarrow.parquet as pq
 
-        with Staged(Path(parquet_file).resolve()) as staged:
+        with Staged(parquet_file) as staged:
             pq.write_table(table, staged.file, compression="zstd")
         note(f"wrote {count(table.num_rows)} rows into {parquet_file}")
         return

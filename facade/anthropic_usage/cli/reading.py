@@ -260,7 +260,7 @@ def _people(
     from .billing import read_owners
     from .people import print_people
 
-    owners = None if map_file is None else read_owners(map_file)
+    owners = None if map_file is None else read_owners(map_file, by="actor")
     with connection.source() as source, spool(printing.output) as out:
         result = people(source, query.starting_at, query.ending_at, owners=owners)
         sentences = print_people(result, printing, out)

@@ -131,7 +131,7 @@ def report_command(
 
 
 def _write(path: Path, content: bytes) -> None:
-    with Staged(path.resolve()) as staged:
+    with Staged(path) as staged:
         staged.file.write(content)
     note(f"wrote {path} ({count(len(content))} bytes)")
 

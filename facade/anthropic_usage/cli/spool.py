@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any, cast
 
 from ..errors import InvalidQuery
@@ -20,11 +19,9 @@ __all__ = ["spool"]
 @contextlib.contextmanager
 def spool(output: str | None) -> Iterator[IO[str]]:
     """Collect text aside; it reaches the file or stdout only if nothing went wrong."""
-    path = None if output is None else Path(output)
-    if path is not None and (path.is_file() or not path.exists()):
+    if output is not None:
         try:
-            # What a link leads to is replaced, not the link.
-            staged = Staged(path.resolve())
+            staged = Staged(output)
         except OSError as error:
             raise InvalidQuery(f"cannot write {output}: {error.strerror}") from None
         with staged:
@@ -35,15 +32,10 @@ def spool(output: str | None) -> Iterator[IO[str]]:
     with tempfile.SpooledTemporaryFile(
         max_size=2**24, mode="w+", encoding="utf-8", newline=""
     ) as spool:
-        yield cast("IO[str]", _Spool(spool, tty=path is None and sys.stdout.isatty()))
+        yield cast("IO[str]", _Spool(spool, tty=sys.stdout.isatty()))
         spool.seek(0)
-        if path is None:
-            shutil.copyfileobj(spool, sys.stdout)
-            sys.stdout.flush()
-        else:
-            # A device or a pipe is written to; a file put in its place would not be it.
-            with path.open("w", encoding="utf-8", newline="") as target:
-                shutil.copyfileobj(spool, target)
+        shutil.copyfileobj(spool, sys.stdout)
+        sys.stdout.flush()
 
 
 class _Spool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
@@ -12,7 +11,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ..analysis.owners import OwnerMap
 from ..analysis.prices import PriceTable
+from ..documents import from_json
 from ..errors import InvalidQuery
 from ..human import count, dollars
 from ..moments import DAY, parse_moment, utc_now
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_ROOT", "main", "track"]
 
 DEFAULT_ROOT = "~/datalake.me"
-AGENTS = "ANTHROPIC_AGENT_MAP_JSON"
 
 
 @click.command(
@@ -94,14 +94,13 @@ def track(
     """Track usage and cost: raw snapshots and Parquet tables, day by day, never lost or doubled.
 
     Re-running writes nothing where nothing changed. ANTHROPIC_AGENT_MAP_JSON='{"key id": "label"}'
-    labels the rows of API keys.
+    labels the rows of API keys; it is a map as chargeback takes one.
     """
-    from ..lake.curate import agent_map
     from ..lake.storage import Storage
     from ..lake.tracker import Tracker, missing_days, sweep
 
     overrides = _overrides(pricing_json)
-    agents = agent_map(os.environ.get(AGENTS))
+    agents = {who: owner.team for who, owner in OwnerMap.from_environment().entries.items()}
     if connection.demo and root is None:
         raise InvalidQuery(
             "--demo invents its data: give it a lake of its own, --datalake-root DIR"
@@ -187,7 +186,7 @@ def _overrides(pricing_json: str | None) -> Mapping[str, Any]:
     if not text.lstrip().startswith("{"):
         text = read_text(pricing_json, "--pricing-json")
     PriceTable.bundled().with_overrides(text)
-    stated: dict[str, Any] = json.loads(text, parse_float=str, parse_int=str)
+    stated: dict[str, Any] = from_json(text)
     return stated
 
 

@@ -169,10 +169,11 @@ def check_command(
     """Check budgets, jumps and the cache rate; exit code 3 when something fires."""
     budgets = Budgets()
     if budget_file is not None:
+        text = read_text(budget_file, "--budget")
         try:
-            budgets = Budgets.parse(read_text(budget_file, "--budget"))
+            budgets = Budgets.parse(text)
         except InvalidQuery as error:
-            raise InvalidQuery(f"{budget_file}: {error}") from None
+            raise InvalidQuery(f"--budget: {budget_file}: {error}") from None
     table = price_table(pricing_json)
     day = parse_moment(today, "--today").date() if today else None
     with connection.source() as source:
