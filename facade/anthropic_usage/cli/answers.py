@@ -20,12 +20,13 @@ from ..directory import Directory
 from ..documents import read_text
 from ..errors import InvalidQuery
 from ..human import clean
-from ..moments import next_month, utc_now
+from ..moments import utc_now
 from ..sinks.delimited import disarm
 from ..sinks.plain import plain_value
 from .session import note
 from .spool import spool
-from .when import FORMS, resolve
+from .strict import OutputFile
+from .when import FORMS, month_span, resolve
 
 __all__ = [
     "Column",
@@ -91,7 +92,7 @@ def answer_options(*formats: str) -> Callable[[Any], Any]:
                 "--output",
                 "-o",
                 "path",
-                type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+                type=OutputFile(allow_dash=True),
                 help="Write to this file, which appears when it is whole; - is stdout.",
             ),
         ]
@@ -109,8 +110,11 @@ def period_options(default: str) -> Callable[[Any], Any]:
             if month is not None:
                 if since is not None or until is not None:
                     raise InvalidQuery("give --month, or --since and --until")
-                start, _ = resolve(f"{month}-01", None, utc_now())
-                end = next_month(start)
+                start, end = month_span(month)
+                if start > utc_now():
+                    raise InvalidQuery(
+                        f"--month {month} has not begun: it is {utc_now():%Y-%m-%d} in UTC"
+                    )
             else:
                 start, end = resolve(since or default, until, utc_now())
             return command(starting_at=start, ending_at=end, **options)

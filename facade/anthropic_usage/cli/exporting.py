@@ -28,6 +28,7 @@ from .reading import (
 )
 from .session import Connection, note
 from .spool import spool
+from .strict import OutputFile, OutputFolder
 
 __all__ = ["export_group"]
 
@@ -55,7 +56,7 @@ def export_group() -> None:
 def _out_options(command: Any) -> Any:
     out = click.option(
         "--out",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=OutputFolder(path_type=Path),
         metavar="DIR",
         help="The folder; it belongs to this export alone.",
     )
@@ -75,7 +76,7 @@ def _csv_option(columns: Mapping[str, Any]) -> Callable[[Any], Any]:
     return click.option(
         "--csv",
         "csv_file",
-        type=click.Path(dir_okay=False, allow_dash=True),
+        type=OutputFile(allow_dash=True),
         metavar="FILE",
         help=f"Instead of --out: one CSV by day with {', '.join(columns)}; - is stdout.",
     )

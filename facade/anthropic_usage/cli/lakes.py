@@ -12,6 +12,7 @@ from ..moments import parse_moment
 from ..sinks.sink import Staged
 from .answers import Column, Output, answer, answer_options, print_columns
 from .session import note
+from .strict import OutputFile, WholeRange
 
 __all__ = ["lake_group", "sql_command"]
 
@@ -134,7 +135,7 @@ def changes_command(since: str | None, root: str, output: Output) -> None:
 @lake_group.command("prune", epilog="Example: anthropic-usage lake prune --keep 2")
 @click.option(
     "--keep",
-    type=click.IntRange(1),
+    type=WholeRange(1),
     required=True,
     metavar="N",
     help="How many snapshots of each day stay.",
@@ -205,7 +206,7 @@ group, money as decimals. Only the newest snapshot of a day is there.""",
     "--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True
 )
 @click.option("--master", default="local[*]", show_default=True, help="Spark's master.")
-@click.option("--parquet", "parquet_file", type=click.Path(dir_okay=False), help="Write Parquet.")
+@click.option("--parquet", "parquet_file", type=OutputFile(), help="Write Parquet.")
 @answer_options("table", "json", "csv")
 def sql_command(
     statement: str,

@@ -25,6 +25,7 @@ from .exporting import export_group
 from .lakes import lake_group, sql_command
 from .reading import claude_code, cost, usage
 from .reporting import report_command
+from .strict import strict
 from .watching import check_command, forecast_command
 
 __all__ = ["main", "run_command"]
@@ -96,7 +97,7 @@ def run_command(command: click.Command, args: list[str] | None, name: str) -> in
     warnings.showwarning = _show_warning
     try:
         # Outside standalone mode click returns the code of an Exit, and None of a command.
-        return command.main(args, prog_name=name, standalone_mode=False) or 0
+        return strict(command).main(args, prog_name=name, standalone_mode=False) or 0
     except click.exceptions.Abort:
         return _fail("interrupted", 130)
     except KeyboardInterrupt:

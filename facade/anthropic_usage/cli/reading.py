@@ -39,6 +39,7 @@ from .options import (
 )
 from .session import Connection, Meter, note
 from .spool import spool
+from .strict import Whole
 from .when import resolve
 
 __all__ = [
@@ -87,7 +88,7 @@ def limit_option(most: str) -> Callable[[Any], Any]:
     """Return `--limit`, which is a page size."""
     return click.option(
         "--limit",
-        type=int,
+        type=Whole(),
         metavar="N",
         help=f"Page size, at most {most}; the report is always read to its end.",
     )

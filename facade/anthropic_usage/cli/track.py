@@ -21,6 +21,7 @@ from .answers import Column, print_columns, read_text
 from .main import run_command
 from .options import Finite, connection_options
 from .session import Connection, note
+from .strict import WholeRange
 
 if TYPE_CHECKING:
     from ..lake.tracker import Tracked
@@ -51,7 +52,7 @@ Exit codes: 0 done (also if nothing was new), 1 an error of the API or the lake,
 @click.option("--until", metavar="YYYY-MM-DD", help="Backfill up to this day, exclusive; today.")
 @click.option(
     "--catch-up",
-    type=click.IntRange(0, 400),
+    type=WholeRange(0, 400),
     metavar="N",
     help="Track what is missing or was not over, and the last N days again.",
 )

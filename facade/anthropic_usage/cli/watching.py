@@ -27,6 +27,8 @@ from .answers import (
 )
 from .options import source_options
 from .session import Connection, note
+from .strict import WholeRange
+from .when import month_span
 
 __all__ = ["FIRED", "check_command", "forecast_command"]
 
@@ -51,7 +53,7 @@ Needs the extra 'forecast' once there are three weeks of bills.""",
 )
 @click.option(
     "--level",
-    type=click.IntRange(50, 99),
+    type=WholeRange(50, 99),
     default=80,
     show_default=True,
     metavar="PERCENT",
@@ -64,6 +66,8 @@ def forecast_command(
     connection: Connection, output: Output, month: str | None, by: str | None, level: int, ids: bool
 ) -> None:
     """Project the month's bill to its end, with an interval."""
+    if month is not None:
+        month_span(month)
     with connection.source() as source:
         directory = names_of(source, ids or by != "workspace_id", "workspaces")
         since = getattr(source, "first_day", None)  # what a lake does not hold cannot be asked for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import secrets
@@ -14,11 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Protocol, Self, TypeVar
 
+from ..errors import InvalidQuery
 from ..wire import Page
 
 T_co = TypeVar("T_co", covariant=True)
 
-__all__ = ["LITTER", "PARTIAL", "Sink", "Staged", "check_target"]
+__all__ = ["LITTER", "PARTIAL", "Sink", "Staged", "alone", "check_target"]
 
 PARTIAL: Final = ".partial"
 """How the name of a file ends that is not whole yet."""
@@ -131,21 +133,47 @@ def check_target(path: str | os.PathLike[str]) -> None:
     """Raise the OSError that writing a file would end in, as far as can be told before any work."""
     name = os.fspath(path)
     if not name:
-        raise FileNotFoundError(2, "a file without a name", name)
+        raise FileNotFoundError(errno.ENOENT, "a file without a name", name)
     target = Path(path).resolve()
     if target.is_dir():
-        raise IsADirectoryError(21, "is a folder", name)
+        raise IsADirectoryError(errno.EISDIR, "is a folder", name)
     before = _stat(target)
     if before is not None and not stat.S_ISREG(before.st_mode):
         if not os.access(target, os.W_OK):
-            raise PermissionError(13, "may not be written", name)
+            raise PermissionError(errno.EACCES, "may not be written", name)
         return
     if not target.parent.exists():
-        raise FileNotFoundError(2, f"there is no folder {target.parent}", name)
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {target.parent}", name)
     if not target.parent.is_dir():
-        raise NotADirectoryError(20, f"{target.parent} is no folder", name)
+        raise NotADirectoryError(errno.ENOTDIR, f"{target.parent} is no folder", name)
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise PermissionError(13, f"may not write in {target.parent}", name)
+        raise PermissionError(errno.EACCES, f"may not write in {target.parent}", name)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine out of a folder; raises InvalidQuery if one is in it.
+
+    Needs no file of its own, and the kernel lets go when its holder dies. Where the system or the
+    file system has no such lock, everybody is let in.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvalidQuery(f"another export is at work in {folder}: wait for it") from None
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+                raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _NamedFile(io.FileIO):
