@@ -59,7 +59,7 @@ class Budgets:
         entries = document.get("budgets", [])
         if not isinstance(entries, list):
             raise InvalidQuery(f"{_place(document, 'budgets')} must be a list")
-        jump = document.get("jump", {})
+        jump = document.get("jump", Entries({}, {}))
         options: dict[str, Any] = {}
         if jump == "off":
             options["jump_factor"] = None
@@ -70,7 +70,9 @@ class Budgets:
             if "usd" in jump:
                 options["jump_usd"] = _amount(jump, "usd", "jump.usd")
         else:
-            raise InvalidQuery(f"{_place(document, 'jump')} must be off, or {{factor: 2, usd: 25}}")
+            raise InvalidQuery(
+                f"jump must be off, or {{factor: 2, usd: 25}} (line {document.lines['jump']})"
+            )
         drop = document.get("cache_drop")
         if drop is not None:
             options["cache_drop"] = None if drop == "off" else _amount(document, "cache_drop")

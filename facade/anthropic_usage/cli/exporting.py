@@ -56,7 +56,7 @@ def export_group() -> None:
 def _out_options(command: Any) -> Any:
     out = click.option(
         "--out",
-        type=OutputFolder(path_type=Path),
+        type=OutputFolder(),
         metavar="DIR",
         help="The folder; it belongs to this export alone.",
     )
@@ -116,7 +116,7 @@ _COST_COLUMNS: dict[str, Callable[[CostRow], Any]] = {
 @connection_options
 def export_usage(
     connection: Connection,
-    out: Path | None,
+    out: str | None,
     format_: str,
     csv_file: str | None,
     as_json: bool,
@@ -142,7 +142,7 @@ def export_usage(
 @connection_options
 def export_cost(
     connection: Connection,
-    out: Path | None,
+    out: str | None,
     format_: str,
     csv_file: str | None,
     as_json: bool,
@@ -163,13 +163,13 @@ def export_cost(
 @_out_options
 @connection_options
 def export_claude_code(
-    connection: Connection, out: Path | None, format_: str, as_json: bool, **asked: Any
+    connection: Connection, out: str | None, format_: str, as_json: bool, **asked: Any
 ) -> None:
     """What Claude Code did, record by record; a file a day."""
     _run(connection, claude_code_query(connection, **asked), out, format_, asked, as_json)
 
 
-def _no_other(out: Path | None, asked: dict[str, Any], *fixed: str) -> None:
+def _no_other(out: str | None, asked: dict[str, Any], *fixed: str) -> None:
     """Refuse what one CSV with fixed columns cannot do."""
     if out is not None:
         raise InvalidQuery("give --csv FILE or --out DIR")
@@ -199,7 +199,7 @@ def _write_csv(
 def _run(
     connection: Connection,
     query: Query,
-    out: Path | None,
+    out: str | None,
     format_: str,
     asked: dict[str, Any],
     as_json: bool,
@@ -209,7 +209,7 @@ def _run(
     with connection.meter() as meter, connection.client(meter) as client:
         meter.start(query)
         try:
-            done = export(client, query, out, format_, asked)
+            done = export(client, query, Path(out), format_, asked)
         except (FileExistsError, NotADirectoryError):
             raise InvalidQuery(f"{out} is no folder") from None
         meter.stop()

@@ -131,8 +131,8 @@ class OutputFile(click.Path):
 class OutputFolder(click.Path):
     """A folder to be made and written into; where it is to be is looked at before any work."""
 
-    def __init__(self, path_type: Any = None) -> None:
-        super().__init__(file_okay=False, path_type=path_type)
+    def __init__(self) -> None:
+        super().__init__(file_okay=False)
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the path."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..sinks.columns import require
+from ..sinks.sink import Staged
 
 __all__ = ["STAGING", "LakeError", "Storage"]
 
@@ -85,17 +85,8 @@ class Storage:
             staging.mkdir(parents=True, exist_ok=True)
             target = self.local / name
             _make_folder(target.parent)
-            handle, staged = tempfile.mkstemp(dir=staging, suffix=".partial")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(staged, target)
-            except BaseException:
-                Path(staged).unlink(missing_ok=True)
-                raise
-            _sync(target.parent)
+            with Staged(target, staging) as staged:
+                staged.file.write(data)
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already is fine."""

@@ -68,12 +68,13 @@ class Staged:
         self._staged: Path | None = None
         with _named(self.name):
             check_target(path)
-            self.path = Path(path).resolve()
-            self._before = _stat(self.path)
+            self._before = _stat(Path(path))
             if self._before is not None and not stat.S_ISREG(self._before.st_mode):
+                self.path = Path(path)
                 # Closed by `commit` or `discard`, as the other one is.
                 self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
                 return
+            self.path = Path(path).resolve()
             folder = self.path.parent if staging is None else Path(staging)
             self._staged = folder / f".{self.path.name[:200]}.{secrets.token_hex(6)}{PARTIAL}"
             # The kernel applies the umask.
@@ -134,14 +135,14 @@ def check_target(path: str | os.PathLike[str]) -> None:
     name = os.fspath(path)
     if not name:
         raise FileNotFoundError(errno.ENOENT, "a file without a name", name)
-    target = Path(path).resolve()
-    if target.is_dir():
+    before = _stat(Path(path))
+    if before is not None and stat.S_ISDIR(before.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder", name)
-    before = _stat(target)
     if before is not None and not stat.S_ISREG(before.st_mode):
-        if not os.access(target, os.W_OK):
+        if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, "may not be written", name)
         return
+    target = Path(path).resolve()
     if not target.parent.exists():
         raise FileNotFoundError(errno.ENOENT, f"there is no folder {target.parent}", name)
     if not target.parent.is_dir():
