@@ -99,7 +99,7 @@ def test_the_file() -> None:
         """
         budgets:
           - {name: everything, amount_usd: 12000.10, warn_at: [80, 100]}
-          - {api_key: batch, amount_usd: "1_000", period: day, forecast: false}
+          - {api_key: batch, amount_usd: "1,000", period: day, forecast: false}
         jump: {factor: 3}
         cache_drop: off
         """

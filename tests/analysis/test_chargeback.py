@@ -126,8 +126,8 @@ def test_maps_in_three_forms(text: str, form: str) -> None:
         ("[1]", "json", "object"),
         ("{", "json", "no JSON"),
         ("a: [", "yaml", "no YAML"),
-        ("a: 3", "yaml", "entry for 'a'"),
-        ("a: {team: x, boss: y}", "yaml", "entry for 'a'"),
+        ("a: [3]", "yaml", "entry of 'a'"),
+        ("a: {team: x, boss: y}", "yaml", "entry of 'a'"),
         ("id,team\na,b", "csv", "columns pattern and team"),
     ],
 )

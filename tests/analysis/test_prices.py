@@ -341,7 +341,7 @@ def test_overrides_in_the_form_of_a_file() -> None:
         ('{"m": 3}', "m must be an object"),
         ('{"m": {"input_per_million": 3}}', "lack output_per_million"),
         ('{"m": {"input_per_million": -3, "output_per_million": 1}}', "below zero"),
-        ('{"m": {"input_per_million": "x", "output_per_million": 1}}', "no amount"),
+        ('{"m": {"input_per_million": "x", "output_per_million": 1}}', "no number"),
         ('{"m": {"input_per_million": NaN, "output_per_million": 1}}', "NaN"),
         ('{"m": {"input_per_million": true, "output_per_million": 1}}', "number of dollars"),
         ('{"m": {"in": 1}}', "'in'"),

@@ -185,12 +185,12 @@ def test_check_exits_with_three_when_something_fires(run: Run, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("report", "--month", "2026-13"), "2026-13-01"),
+        (("report", "--month", "2026-13"), "--month takes YYYY-MM"),
         (("report", "--month", "2026-10", "--since", "7d"), "--month, or --since"),
         (("chargeback", "--map", "/nowhere.yml"), "cannot read /nowhere.yml"),
         (("check", "--budget", "/nowhere.yml"), "cannot read /nowhere.yml"),
         (("prices", "--pricing-json", "{"), "no JSON"),
-        (("forecast", "--month", "never"), "is no month"),
+        (("forecast", "--month", "never"), "--month takes YYYY-MM"),
         (("export", "usage", "--csv", "-", "--out", "x"), "--csv FILE or --out DIR"),
         (("export", "usage", "--csv", "-", "--group-by", "model"), "own columns"),
         (("export", "usage", "--csv", "-", "--bucket-width", "1h"), "must be 1d"),

@@ -13,7 +13,6 @@ import datetime as dt
 import decimal
 import difflib
 import functools
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -24,8 +23,9 @@ from typing import Any
 import attrs
 import msgspec
 
+from ..documents import Entries, from_json, number, shown
 from ..errors import InvalidQuery
-from ..money import ZERO, add, check_amount, divide, quantize, times, total
+from ..money import ZERO, add, divide, quantize, times, total
 from ..rows import UsageRow
 
 __all__ = [
@@ -377,7 +377,7 @@ class PriceTable:
         day: the caches' ratio to the input price, bands, multipliers; for a model it does not know
         the caches cost the usual 0.1, 1.25 and 2 times the input. Raises InvalidQuery.
         """
-        stated = _parsed(overrides) if isinstance(overrides, str) else dict(overrides)
+        stated = from_json(overrides) if isinstance(overrides, str) else dict(overrides)
         if not isinstance(stated, dict):
             raise InvalidQuery("prices must be a JSON object: {model: {input_per_million: ...}}")
         spans: dict[str, list[_Terms]] = {}
@@ -512,7 +512,10 @@ def _terms(model: str, terms: Any) -> _Terms:
             f"the prices of {model} have {', '.join(sorted(map(repr, unknown)))}; "
             f"known are {', '.join(names)}, valid_from, valid_to"
         )
-    rates = {kind: _rate(model, name, terms[name]) for name, kind in names.items() if name in terms}
+    lines = terms.lines if isinstance(terms, Entries) else {}
+    at = {name: f"{name} of {model}" for name in names}
+    at |= {name: f"{name} of {model} (line {line})" for name, line in lines.items()}
+    rates = {kind: _rate(at[name], terms[name]) for name, kind in names.items() if name in terms}
     start, end = (_date(model, name, terms.get(name)) for name in ("valid_from", "valid_to"))
     if end is not None and start is not None and end <= start:
         raise InvalidQuery(f"the prices of {model} end on {end}, before they begin")
@@ -563,25 +566,11 @@ def _bundled() -> PriceTable:
     return PriceTable(file.prices, per_search, file.as_of)
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse)
-    except ValueError as error:
-        raise InvalidQuery(f"the prices are no JSON: {error}") from None
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no price")
-
-
-def _rate(model: str, name: str, value: Any) -> Decimal:
+def _rate(where: str, value: Any) -> Decimal:
     """Return a price as it was written; a float's own digits are what was written."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise InvalidQuery(f"{name} of {model} must be a number of dollars, not {value!r}")
-    try:
-        rate = check_amount(Decimal(str(value)))
-    except (ArithmeticError, ValueError):
-        raise InvalidQuery(f"{name} of {model} is {value!r}, which is no amount") from None
+        raise InvalidQuery(f"{where} must be a number of dollars, not {shown(value)}")
+    rate = number(where, value)
     if rate < 0:
-        raise InvalidQuery(f"{name} of {model} is below zero")
+        raise InvalidQuery(f"{where} is below zero")
     return rate

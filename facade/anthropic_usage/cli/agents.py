@@ -25,6 +25,7 @@ from ..credentials import Credentials
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..sinks.columns import require
 from .session import demo_server, note
+from .strict import WholeRange
 
 __all__ = ["mcp_command", "tool_command"]
 
@@ -32,7 +33,7 @@ TOKEN = "ANTHROPIC_USAGE_MCP_TOKEN"  # noqa: S105 - the variable's name
 
 _max_chars = click.option(
     "--max-chars",
-    type=click.IntRange(LEAST_MAX_CHARS, 10_000_000),
+    type=WholeRange(LEAST_MAX_CHARS, 10_000_000),
     default=DEFAULT_MAX_CHARS,
     show_default=True,
     help="How long an answer may be; past it, records are summed up.",
@@ -120,7 +121,7 @@ Examples:
 Needs the extra 'mcp'. Over HTTP every request must bring the token of ANTHROPIC_USAGE_MCP_TOKEN as
 "Authorization: Bearer ..."; without one, a token is made and printed.""",
 )
-@click.option("--http", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve HTTP.")
+@click.option("--http", "port", type=WholeRange(0, 65535), metavar="PORT", help="Serve HTTP.")
 @_max_chars
 @_demo
 def mcp_command(port: int | None, max_chars: int, demo: bool) -> None:

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from ..analysis.prices import PriceTable
 from ..directory import Directory
+from ..documents import read_text
 from ..errors import InvalidQuery
-from ..moments import next_month, utc_now
+from ..moments import utc_now
 from ..sinks.delimited import csv_writer, disarm
 from ..sinks.plain import dumps, plain_value
 from .columns import Column, print_columns
@@ -21,7 +22,8 @@ from .formats import format_options
 from .session import note
 from .spool import spool
 from .streams import is_terminal
-from .when import FORMS, resolve
+from .strict import OutputFile
+from .when import FORMS, month_span, resolve
 
 __all__ = [
     "Column",
@@ -35,6 +37,7 @@ __all__ = [
     "price_table",
     "pricing_option",
     "print_columns",
+    "read_text",
 ]
 
 
@@ -63,7 +66,7 @@ def answer_options(*formats: str) -> Callable[[Any], Any]:
             "--output",
             "-o",
             "path",
-            type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+            type=OutputFile(allow_dash=True),
             help="Write to this file, which appears when it is whole; - is stdout.",
         )
         return format_options(*formats)(path(wrapped))
@@ -80,8 +83,11 @@ def period_options(default: str) -> Callable[[Any], Any]:
             if month is not None:
                 if since is not None or until is not None:
                     raise InvalidQuery("give --month, or --since and --until")
-                start, _ = resolve(f"{month}-01", None, utc_now())
-                end = next_month(start)
+                start, end = month_span(month)
+                if start > utc_now():
+                    raise InvalidQuery(
+                        f"--month {month} has not begun: it is {utc_now():%Y-%m-%d} in UTC"
+                    )
             else:
                 start, end = resolve(since or default, until, utc_now())
             return command(starting_at=start, ending_at=end, **options)
@@ -126,17 +132,6 @@ def price_table(pricing_json: str | None) -> PriceTable:
             "only if the API names a model exactly so"
         )
     return table
-
-
-def read_text(path: str, option: str) -> str:
-    """Return a file's text; raises InvalidQuery in one line."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise InvalidQuery(f"{option}: cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidQuery(f"{option}: {path} is no text in UTF-8") from None
 
 
 def names_of(source: Any, ids: bool, *kinds: str) -> Directory:

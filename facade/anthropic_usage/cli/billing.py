@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -11,14 +10,8 @@ from typing import IO, Any
 
 import click
 
-from ..analysis.chargeback import (
-    BY,
-    Chargeback,
-    Line,
-    OwnerMap,
-    chargeback,
-    owners_of_tags,
-)
+from ..analysis.chargeback import BY, Chargeback, Line, chargeback, owners_of_tags
+from ..analysis.owners import OwnerMap
 from ..analysis.prices import KINDS, Price
 from ..analysis.reconcile import Cell, Reconciliation, reconcile
 from ..directory import Directory
@@ -45,7 +38,6 @@ from .session import Connection, note
 
 __all__ = ["chargeback_command", "prices_command", "read_owners", "reconcile_command"]
 
-AGENT_MAP = "ANTHROPIC_AGENT_MAP_JSON"
 _SHORT_KINDS = ("input", "5m write", "1h write", "cache read", "output")
 _CENT = Decimal("0.01")
 _TAGS = "tags:"
@@ -308,7 +300,7 @@ A map says who pays, by id or name; * and ? stand for anything:
   teams.yml    "support-*": {team: Support, cost_center: 4711}
   teams.csv    pattern,team,cost_center
   tags:team    the workspaces' own tags
-ANTHROPIC_AGENT_MAP_JSON='{"apikey_01...": "opus-main"}' is a map too.""",
+ANTHROPIC_AGENT_MAP_JSON='{"apikey_01...": "opus-main"}' is a map too, used by --by api_key.""",
 )
 @click.option(
     "--by",
@@ -342,7 +334,7 @@ def chargeback_command(
     """Split the bill so that the parts add up to it, to the cent."""
     table = price_table(pricing_json)
     tags = map_file.removeprefix(_TAGS) if map_file and map_file.startswith(_TAGS) else None
-    owners = read_owners(None if tags is not None else map_file)
+    owners = read_owners(None if tags is not None else map_file, by)
     kinds = {"workspace": ["workspaces"], "api_key": ["api_keys"], "model": []}[by]
     with connection.source() as source:
         tagged = OwnerMap() if tags is None else owners_of_tags(source, tags, by)
@@ -456,18 +448,19 @@ def _kind(direct: bool) -> str:
     return "direct" if direct else "allocated"
 
 
-def read_owners(map_file: str | None) -> OwnerMap:
-    """Return the map of a file, with that of ANTHROPIC_AGENT_MAP_JSON behind it."""
-    owners = OwnerMap()
-    if agents := os.environ.get(AGENT_MAP):
-        try:
-            owners = OwnerMap.parse(agents, "json")
-        except InvalidQuery as error:
-            raise InvalidQuery(f"{AGENT_MAP}: {error}") from None
+def read_owners(map_file: str | None, by: str) -> OwnerMap:
+    """Return the map of a file; where the lines are keys, with that of the environment behind it.
+
+    ANTHROPIC_AGENT_MAP_JSON says who uses API keys: it decides nothing where the lines are others.
+    """
+    agents = OwnerMap.from_environment() if by == "api_key" else OwnerMap()
     if map_file is None:
-        return owners
-    form = {".csv": "csv", ".json": "json"}.get(Path(map_file).suffix.lower(), "yaml")
+        return agents
+    form = {".csv": "csv", ".tsv": "csv", ".json": "json"}.get(
+        Path(map_file).suffix.lower(), "yaml"
+    )
+    text = read_text(map_file, "--map")
     try:
-        return OwnerMap.parse(read_text(map_file, "--map"), form).plus(owners)
+        return OwnerMap.parse(text, form).plus(agents)
     except InvalidQuery as error:
-        raise InvalidQuery(f"{map_file}: {error}") from None
+        raise InvalidQuery(f"--map: {map_file}: {error}") from None

@@ -13,9 +13,9 @@ from ..errors import InvalidQuery
 from ..human import clean
 from ..moments import DAY, parse_moment, utc_now
 from ..report import Report
-from .options import Finite
 from .reading import note_left_out
 from .session import demo_server
+from .strict import Finite, Whole, WholeRange
 
 __all__ = ["demo", "simulate"]
 
@@ -38,12 +38,12 @@ Examples:
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=WholeRange(0, 65535),
     default=8787,
     show_default=True,
     help="Where; 0 takes a free one.",
 )
-@click.option("--seed", type=int, default=7, show_default=True, help="Which organisation.")
+@click.option("--seed", type=Whole(), default=7, show_default=True, help="Which organisation.")
 @click.option(
     "--latency-ms",
     type=Finite(0, MOST_MS),
@@ -60,7 +60,7 @@ Examples:
     help="How many people, keys and streams of use; 1 makes some 30 rows an hour.",
 )
 @click.option(
-    "--days", type=click.IntRange(1, 4000), default=400, show_default=True, help="Its age in days."
+    "--days", type=WholeRange(1, 4000), default=400, show_default=True, help="Its age in days."
 )
 @click.option("--now", metavar="WHEN", help="Stop the clock at this moment, in RFC 3339.")
 @click.option(

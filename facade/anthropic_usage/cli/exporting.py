@@ -30,6 +30,7 @@ from .reading import (
 )
 from .session import Connection, note
 from .spool import after, spool
+from .strict import OutputFile, OutputFolder
 
 __all__ = ["export_group"]
 
@@ -57,7 +58,7 @@ def export_group() -> None:
 def _out_options(command: Any) -> Any:
     out = click.option(
         "--out",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=OutputFolder(),
         metavar="DIR",
         help="The folder; it belongs to this export alone.",
     )
@@ -77,7 +78,7 @@ def _csv_option(columns: Mapping[str, Any]) -> Callable[[Any], Any]:
     option = click.option(
         "--csv",
         "csv_file",
-        type=click.Path(dir_okay=False, allow_dash=True),
+        type=OutputFile(allow_dash=True),
         metavar="FILE",
         help=f"Instead of --out: one CSV by day with {', '.join(columns)}; - is stdout.",
     )
@@ -118,7 +119,7 @@ _COST_COLUMNS: dict[str, Callable[[CostRow], Any]] = {
 @connection_options
 def export_usage(
     connection: Connection,
-    out: Path | None,
+    out: str | None,
     format_: str,
     csv_file: str | None,
     mark: bool,
@@ -145,7 +146,7 @@ def export_usage(
 @connection_options
 def export_cost(
     connection: Connection,
-    out: Path | None,
+    out: str | None,
     format_: str,
     csv_file: str | None,
     mark: bool,
@@ -168,13 +169,13 @@ def export_cost(
 @_out_options
 @connection_options
 def export_claude_code(
-    connection: Connection, out: Path | None, format_: str, as_json: bool, **asked: Any
+    connection: Connection, out: str | None, format_: str, as_json: bool, **asked: Any
 ) -> None:
     """What Claude Code did, record by record; a file a day."""
     _run(connection, claude_code_query(connection, **asked), out, format_, asked, as_json)
 
 
-def _no_other(out: Path | None, as_json: bool, asked: dict[str, Any], *fixed: str) -> None:
+def _no_other(out: str | None, as_json: bool, asked: dict[str, Any], *fixed: str) -> None:
     """Refuse what one CSV with fixed columns cannot do."""
     if out is not None:
         raise InvalidQuery("give --csv FILE or --out DIR")
@@ -213,7 +214,7 @@ def _write_csv(
 def _run(
     connection: Connection,
     query: Query,
-    out: Path | None,
+    out: str | None,
     format_: str,
     asked: dict[str, Any],
     as_json: bool,
@@ -224,7 +225,7 @@ def _run(
         meter.start(query)
         check_ids(client, query)
         try:
-            done = export(client, query, out, format_, asked)
+            done = export(client, query, Path(out), format_, asked)
         except (FileExistsError, NotADirectoryError):
             raise InvalidQuery(f"{out} is no folder") from None
         meter.stop()

@@ -14,6 +14,7 @@ from ..sinks.plain import plain_value
 from ..sinks.sink import Staged
 from .answers import Column, Output, answer, answer_options, print_columns
 from .session import note
+from .strict import OutputFile, WholeRange
 
 if TYPE_CHECKING:
     from ..lake.storage import Storage
@@ -143,7 +144,7 @@ def changes_command(since: str | None, root: str, output: Output) -> None:
 @lake_group.command("prune", epilog="Example: anthropic-usage lake prune --keep 2")
 @click.option(
     "--keep",
-    type=click.IntRange(1),
+    type=WholeRange(1),
     required=True,
     metavar="N",
     help="How many snapshots of each day stay.",
@@ -228,7 +229,7 @@ group, money as decimals. Only the newest snapshot of a day is there.""",
     "no key, but trust what you let it run.",
 )
 @click.option("--master", default="local[*]", show_default=True, help="Spark's master.")
-@click.option("--parquet", "parquet_file", type=click.Path(dir_okay=False), help="Write Parquet.")
+@click.option("--parquet", "parquet_file", type=OutputFile(), help="Write Parquet.")
 @answer_options("table", "json", "csv")
 def sql_command(
     statement: str,
@@ -250,11 +251,9 @@ def sql_command(
         Storage(root if root_too is None else root_too), statement, engine=engine, master=master
     )
     if parquet_file is not None:
-        from pathlib import Path
-
         import pyarrow.parquet as pq
 
-        with Staged(Path(parquet_file).resolve()) as staged:
+        with Staged(parquet_file) as staged:
             pq.write_table(table, staged.file, compression="zstd")
         note(f"wrote {several(table.num_rows, 'row')} into {parquet_file}")
         return

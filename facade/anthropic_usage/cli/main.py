@@ -26,6 +26,7 @@ from .lakes import lake_group, sql_command
 from .reading import claude_code, cost, usage
 from .reporting import report_command
 from .streams import note, steady
+from .strict import strict
 from .timezones import refuse_timezone
 from .watching import check_command, forecast_command
 
@@ -116,7 +117,7 @@ def run_command(command: click.Command, args: list[str] | None, name: str) -> in
 def _run(command: click.Command, args: list[str] | None, name: str) -> int:
     try:
         # Outside standalone mode click returns the code of an Exit, and None of a command.
-        return command.main(args, prog_name=name, standalone_mode=False) or 0
+        return strict(command).main(args, prog_name=name, standalone_mode=False) or 0
     except click.exceptions.Abort:
         return _fail("interrupted", 130)
     except KeyboardInterrupt:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..errors import InvalidQuery
 from ..query import FILTERS, check_version
 from .formats import format_options
 from .session import Connection
+from .strict import Finite, OutputFile, WholeRange
 from .when import FORMS
 
 __all__ = [
@@ -60,16 +60,6 @@ def given(context: click.Context, option: click.Parameter, values: Any) -> Any:
         if not comma_separated((value,)):
             raise click.BadParameter(f"{value!r} names nothing; leave the option out instead")
     return values
-
-
-class Finite(click.FloatRange):
-    """A float in a range, and neither nan nor infinite."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is no number", param, ctx)
-        return number
 
 
 def _version(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -140,7 +130,7 @@ def output_options(command: Command) -> Command:
         click.option(
             "--output",
             "-o",
-            type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+            type=OutputFile(allow_dash=True),
             help="Write to this file, which appears when it is whole; - is stdout.",
         ),
         click.option(
@@ -206,7 +196,7 @@ def connection_options(command: Command) -> Command:
         ),
         click.option(
             "--concurrency",
-            type=click.IntRange(1, 64),
+            type=WholeRange(1, 64),
             default=4,
             show_default=True,
             help="How many requests may be under way at once.",

@@ -44,6 +44,7 @@ from .options import (
 )
 from .session import Connection, Meter, note
 from .spool import after, spool
+from .strict import Whole
 from .timezones import say_whole_days, timezone_option
 from .when import resolve
 
@@ -93,7 +94,7 @@ def limit_option(most: str) -> Callable[[Any], Any]:
     """Return `--limit`, which is a page size."""
     return click.option(
         "--limit",
-        type=int,
+        type=Whole(),
         metavar="N",
         help=f"Page size, at most {most}; the report is always read to its end.",
     )
@@ -280,7 +281,7 @@ def _people(
     from .billing import read_owners
     from .people import print_people
 
-    owners = None if map_file is None else read_owners(map_file)
+    owners = None if map_file is None else read_owners(map_file, by="actor")
     with connection.source() as source, _spool(printing) as out:
         result = people(source, query.starting_at, query.ending_at, owners=owners)
         sentences = print_people(result, printing, out)

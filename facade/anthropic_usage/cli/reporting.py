@@ -32,6 +32,7 @@ from .answers import (
 )
 from .options import source_options
 from .session import Connection, note
+from .strict import OutputFile, OutputFolder
 
 __all__ = ["report_command"]
 
@@ -54,10 +55,8 @@ Examples:
 --html and --png need the extra 'charts'.""",
 )
 @period_options("mtd")
-@click.option("--html", "html_file", type=click.Path(dir_okay=False), help="Write one HTML page.")
-@click.option(
-    "--png", "png_folder", type=click.Path(file_okay=False), help="Write the charts into a folder."
-)
+@click.option("--html", "html_file", type=OutputFile(), help="Write one HTML page.")
+@click.option("--png", "png_folder", type=OutputFolder(), help="Write the charts into a folder.")
 @click.option(
     "--compare/--no-compare",
     default=True,
@@ -136,7 +135,7 @@ def report_command(
 
 
 def _write(path: Path, content: bytes) -> None:
-    with Staged(path.resolve()) as staged:
+    with Staged(path) as staged:
         staged.file.write(content)
     note(f"wrote {path} ({count(len(content))} bytes)")
 

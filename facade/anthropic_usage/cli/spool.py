@@ -43,8 +43,7 @@ def spool(output: str | None, form: str = "table", mark: bool = False) -> Iterat
 
 def _to_file(path: Path, output: str, mark: bool) -> Iterator[IO[str]]:
     try:
-        # What a link leads to is replaced, not the link.
-        staged = Staged(path.resolve())
+        staged = Staged(output)
     except OSError as error:
         raise InvalidQuery(f"cannot write {output}: {error.strerror}") from None
     said: list[str] = []

@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import importlib.metadata
 import json
-import os
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ..analysis.owners import OwnerMap
 from ..analysis.prices import PriceTable
+from ..documents import from_json
 from ..errors import InvalidQuery
 from ..human import count, dollars
 from ..moments import DAY, parse_moment, utc_now
@@ -23,6 +24,7 @@ from .main import run_command
 from .options import Finite, connection_options
 from .session import Connection, note
 from .streams import is_terminal
+from .strict import WholeRange
 from .timezones import refuse_timezone
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_ROOT", "main", "track"]
 
 DEFAULT_ROOT = "~/datalake.me"
-AGENTS = "ANTHROPIC_AGENT_MAP_JSON"
 
 
 @click.command(
@@ -56,7 +57,7 @@ them: a day's snapshot is there wholly or not at all.""",
 @click.option("--until", metavar="YYYY-MM-DD", help="Backfill up to this day, exclusive; today.")
 @click.option(
     "--catch-up",
-    type=click.IntRange(0, 400),
+    type=WholeRange(0, 400),
     metavar="N",
     help="Track what is missing or was not over, and the last N days again.",
 )
@@ -102,16 +103,15 @@ def track(
     """Track usage and cost: raw snapshots and Parquet tables, day by day, never lost or doubled.
 
     Re-running writes nothing where nothing changed. ANTHROPIC_AGENT_MAP_JSON='{"key id": "label"}'
-    labels the rows of API keys.
+    labels the rows of API keys; it is a map as chargeback takes one.
     """
-    from ..lake.curate import agent_map
     from ..lake.snapshot import MANIFESTS
     from ..lake.storage import Storage
     from ..lake.tracker import Tracker, missing_days, sweep, vain_days
     from ..lake.upkeep import lost_manifests
 
     overrides = _overrides(pricing_json)
-    agents = agent_map(os.environ.get(AGENTS))
+    agents = {who: owner.team for who, owner in OwnerMap.from_environment().entries.items()}
     if root is not None and not root.strip():
         raise InvalidQuery("--datalake-root is empty: give a folder or a URL, or leave it out")
     if connection.demo and root is None:
@@ -242,7 +242,7 @@ def _overrides(pricing_json: str | None) -> Mapping[str, Any]:
         text = read_text(pricing_json, "--pricing-json")
     for name in PriceTable.bundled().with_overrides(text).strangers:
         note(f"--pricing-json: {name!r} is no model of the price table")
-    stated: dict[str, Any] = json.loads(text, parse_float=str, parse_int=str)
+    stated: dict[str, Any] = from_json(text)
     return stated
 
 

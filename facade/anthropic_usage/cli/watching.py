@@ -28,6 +28,8 @@ from .answers import (
 )
 from .options import source_options
 from .session import Connection, note
+from .strict import WholeRange
+from .when import month_span
 
 __all__ = ["FIRED", "check_command", "forecast_command"]
 
@@ -52,7 +54,7 @@ With less than a week of bills there is too little history to project anything f
 )
 @click.option(
     "--level",
-    type=click.IntRange(50, 99),
+    type=WholeRange(50, 99),
     default=80,
     show_default=True,
     metavar="PERCENT",
@@ -65,6 +67,8 @@ def forecast_command(
     connection: Connection, output: Output, month: str | None, by: str | None, level: int, ids: bool
 ) -> None:
     """Project the month's bill to its end, with an interval."""
+    if month is not None:
+        month_span(month)
     with connection.source() as source:
         directory = names_of(source, ids or by != "workspace_id", "workspaces")
         since = getattr(source, "first_day", None)  # what a lake does not hold cannot be asked for
@@ -187,10 +191,11 @@ def check_command(
     """Check budgets, jumps and the cache rate; exit code 3 when something fires."""
     budgets = Budgets()
     if budget_file is not None:
+        text = read_text(budget_file, "--budget")
         try:
-            budgets = Budgets.parse(read_text(budget_file, "--budget"))
+            budgets = Budgets.parse(text)
         except InvalidQuery as error:
-            raise InvalidQuery(f"{budget_file}: {error}") from None
+            raise InvalidQuery(f"--budget: {budget_file}: {error}") from None
     table = price_table(pricing_json)
     day = parse_moment(today, "--today").date() if today else None
     with connection.source() as source:

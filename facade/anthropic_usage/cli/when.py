@@ -6,14 +6,15 @@ import datetime as dt
 import re
 
 from ..errors import InvalidQuery
-from ..moments import DAY, parse_moment
+from ..moments import DAY, next_month, parse_moment, rfc3339
 from ..zones import Zone
 
-__all__ = ["FORMS", "resolve"]
+__all__ = ["FORMS", "month_span", "resolve"]
 
 FORMS = "YYYY-MM-DD, RFC 3339, 90m, 24h, 7d, 2w, today, yesterday, mtd or last-month"
 
-_AGO = re.compile(r"(\d{1,6})([mhdw])")
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
+_AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _UNITS = {
     "m": dt.timedelta(minutes=1),
     "h": dt.timedelta(hours=1),
@@ -34,7 +35,18 @@ def resolve(
     start, end = _period(since, now, "--since", zone)
     if until is not None:
         end = _period(until, now, "--until", zone)[0]
+    elif end is None and start > now:
+        raise InvalidQuery(f"--since {since} lies in the future: it is {rfc3339(now)}")
     return start, end or now
+
+
+def month_span(text: str, name: str = "--month") -> tuple[dt.datetime, dt.datetime]:
+    """Return the range of a calendar month, in UTC; raises InvalidQuery."""
+    month = _MONTH.fullmatch(text.strip())
+    if month is None or month[1] in ("0000", "9999"):
+        raise InvalidQuery(f"{name} takes YYYY-MM, such as 2026-02, not {text!r}")
+    start = dt.datetime(int(month[1]), int(month[2]), 1, tzinfo=dt.UTC)
+    return start, next_month(start)
 
 
 def _period(

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from ..analysis.owners import Owner, OwnerMap
 from ..analysis.priced import priced_usage
 from ..analysis.prices import Cost, PriceTable, add_costs
-from ..errors import InvalidQuery
 from ..moments import DAY
 from ..money import ZERO, add, plain
 from ..rows import UsageRow
@@ -51,7 +51,11 @@ def curate(
     prices: PriceTable,
     agents: Mapping[str, str],
 ) -> dict[str, Rows]:
-    """Return the tables' rows of a day; a table whose report is not there is left out."""
+    """Return the tables' rows of a day; a table whose report is not there is left out.
+
+    `agents` are patterns of API keys' ids, and the labels of who uses them.
+    """
+    owners = OwnerMap({pattern: Owner(team=label) for pattern, label in agents.items()})
     source = DaySource(lambda _, report: reads.get(report, ()), {day: None}, prices)
     end = day + DAY
     usage = priced_usage(source, day, end, by="api_key_id", prices=prices)
@@ -62,7 +66,7 @@ def curate(
                 "date": day,
                 "model": model,
                 "api_key_id": key,
-                "agent_label": agents.get(key or ""),
+                "agent_label": owner.team if (owner := owners.owner(key)) else None,
                 **_summed(group),
             }
             for (model, key), group in _groups(costs, "model", "api_key_id")
@@ -212,16 +216,3 @@ def parquet(name: str, rows: Rows) -> bytes:
     pq.write_table(table_of(name, rows), sink, compression="zstd")
     made: bytes = sink.getvalue().to_pybytes()
     return made
-
-
-def agent_map(text: str | None) -> dict[str, str]:
-    """Read ANTHROPIC_AGENT_MAP_JSON: API key ids and the labels of who uses them."""
-    if not text:
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise InvalidQuery(f"ANTHROPIC_AGENT_MAP_JSON is no JSON: {error}") from None
-    if not isinstance(found, dict) or not all(isinstance(label, str) for label in found.values()):
-        raise InvalidQuery('ANTHROPIC_AGENT_MAP_JSON must be {"key id": "label"}')
-    return found

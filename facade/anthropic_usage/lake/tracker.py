@@ -11,7 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
+import msgspec
 
+from ..analysis.owners import Owner, OwnerMap
 from ..analysis.prices import PriceTable
 from ..client import UsageClient
 from ..errors import (
@@ -98,7 +100,7 @@ class Tracker:
         client: asks the API.
         storage: where the lake is.
         overrides: prices that go first, in the form of `PriceTable.with_overrides`.
-        agents: API key ids and the labels of who uses them.
+        agents: patterns of API keys' ids or names, and the labels of who uses them.
         compressed: whether raw documents are written as `.json.zst`.
         dry_run: read, and say what would be written, but write nothing.
     """
@@ -133,6 +135,7 @@ class Tracker:
         known = load_manifests(self._storage)
         if self._names is None:
             self._names = self._look_up()
+            self._agents = _by_id(self._agents, self._names)
         with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="anthropic-usage-track") as pool:
             ahead = []
             waiting = iter(days)
@@ -473,3 +476,11 @@ def sweep(storage: Storage) -> int:
                 removed += 1
         storage.remove(mark)
     return removed
+
+
+def _by_id(agents: dict[str, str], names: bytes) -> dict[str, str]:
+    """Return labels with those of keys' names also under the keys' ids, for names may change."""
+    owners = OwnerMap({pattern: Owner(team=label) for pattern, label in agents.items()})
+    keys = msgspec.json.decode(names).get("api_keys", ())
+    found = {key["id"]: owners.owner(key["id"], key.get("name")) for key in keys}
+    return agents | {key: owner.team for key, owner in found.items() if owner}

@@ -90,7 +90,11 @@ class ParquetSink:
         self.query = query
         self.schema = schema(query)
         self._staged = Staged(path)
-        self._writer = parquet.ParquetWriter(self._staged.file, self.schema, compression="zstd")
+        try:
+            self._writer = parquet.ParquetWriter(self._staged.file, self.schema, compression="zstd")
+        except BaseException:
+            self._staged.discard()
+            raise
 
     def add(self, page: Page) -> None:
         """Write one page."""
@@ -98,7 +102,11 @@ class ParquetSink:
 
     def finish(self) -> None:
         """Give the file its name."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        except BaseException:
+            self._staged.discard()
+            raise
         self._staged.commit()
 
     def abort(self) -> None:

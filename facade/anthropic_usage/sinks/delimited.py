@@ -34,7 +34,11 @@ class _TextSink:
 
     def finish(self) -> None:
         """Give the file its name."""
-        self.out.flush()
+        try:
+            self.out.flush()
+        except BaseException:
+            self.abort()
+            raise
         if self._staged is not None:
             self._staged.commit()
 
