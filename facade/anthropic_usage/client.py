@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -16,17 +19,27 @@ from anthropic_admin_client.models.workspace import Workspace
 from . import names
 from .credentials import Credentials
 from .errors import AnthropicUsageError, InvalidQuery
-from .flow import Flow, Retry, walk
-from .moments import Clock, Moment, utc_now
+from .flow import MOST_SKEW, MOST_SKEW_HERE, Flow, Part, Retry, check_number, walk
+from .moments import Clock, Moment, parse_moment, rfc3339, utc_now
 from .plan import windows
 from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery, check_version
 from .report import AsyncReport, Report
 from .rows import ClaudeCodeRow, CostRow, UsageRow
-from .transport import AsyncTransport, Listener, Settings, Transport
+from .transport import (
+    Engine,
+    Listener,
+    Portal,
+    Settings,
+    closed_error,
+    engine_here,
+    pages_of,
+)
 
 __all__ = ["AsyncUsageClient", "UsageClient"]
 
 API_VERSION = "2023-06-01"
+MOST_REQUESTS = 3000
+"""More requests than this a report is not asked with, unless the client is told otherwise."""
 
 U = TypeVar("U")
 C = TypeVar("C")
@@ -48,7 +61,9 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         max_in_flight_mb: float = 64.0,
         retry: Retry | None = None,
         listener: Listener | None = None,
-        clock: Clock = utc_now,
+        clock: Clock | None = None,
+        allow_http: bool | None = None,
+        max_requests: int = MOST_REQUESTS,
     ) -> None:
         """Make a client; nothing is sent yet.
 
@@ -65,32 +80,45 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             retry: how long to keep trying.
             listener: is told of every wait and every page, for progress bars.
             clock: the time of day, where the API's `Date` header does not say it.
+            allow_http: send the key unencrypted to another machine; else
+                `ANTHROPIC_USAGE_ALLOW_HTTP=1`. This machine's own addresses need it not.
+            max_requests: refuse a report that would take more.
 
         Raises:
             AuthenticationError: there is no key.
-            InvalidQuery: the base URL, the version or a number is none that can be used.
+            InvalidQuery: the base URL, the version, a number, or what the environment says of
+                proxies and certificates, is none that can be used.
         """
         problem: Exception | None = None
         try:
-            self._settings = Settings(
+            settings = Settings(
                 credentials=Credentials.find(api_key, oauth_token),
                 base_url=base_url,
                 timeout=timeout,
                 concurrency=concurrency,
                 max_in_flight_mb=max_in_flight_mb,
                 listener=listener,
+                allow_http=allow_http,
             )
+            check_number("max_requests", max_requests, 1)
+            if retry is not None and not isinstance(retry, Retry):
+                raise InvalidQuery("retry is no Retry")
+            if clock is not None and not callable(clock):
+                raise InvalidQuery("clock is no function that returns a datetime")
+            version = check_version(anthropic_version)
         except AnthropicUsageError as error:
-            problem = error.with_traceback(None)
-        except ValueError as error:
-            problem = InvalidQuery(str(error))
-        # No frame of a traceback may hold the key.
-        del api_key, oauth_token
+            problem = type(error)(*error.args)
+        except Exception as error:
+            problem = InvalidQuery(f"an argument cannot be used ({type(error).__name__})")
+        # No frame of a traceback may hold the key, nor what was taken for something else.
+        del api_key, oauth_token, base_url, anthropic_version
         if problem is not None:
             raise problem
-        self._version = check_version(anthropic_version)
+        self._settings = settings
+        self._version = version
         self._retry = retry or Retry()
-        self._clock = clock
+        self._clock = clock or utc_now
+        self._max_requests = max_requests
         self._connect()
 
     def usage(
@@ -134,7 +162,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         """
         query = UsageQuery.create(
             starting_at,
-            self._clock() if ending_at is None else ending_at,
+            self._now(starting_at) if ending_at is None else ending_at,
             bucket_width=bucket_width,
             group_by=group_by,
             models=models,
@@ -179,7 +207,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         """
         query = CostQuery.create(
             starting_at,
-            self._clock() if ending_at is None else ending_at,
+            self._now(starting_at) if ending_at is None else ending_at,
             bucket_width=bucket_width,
             group_by=group_by,
             limit=limit,
@@ -210,7 +238,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         """
         query = ClaudeCodeQuery.create(
             starting_at,
-            self._clock() if ending_at is None else ending_at,
+            self._now(starting_at) if ending_at is None else ending_at,
             limit=limit,
             anthropic_version=self._version,
         )
@@ -230,9 +258,28 @@ class _Reports(abc.ABC, Generic[U, C, D]):
     def report(self, query: Query) -> Any:
         """Return the lazy report of a query made before."""
 
+    def _now(self, starting_at: Moment) -> Moment:
+        """Return the end of a range that has none; raises InvalidQuery if it would be reversed."""
+        now, start = self._clock(), parse_moment(starting_at, "starting_at")
+        if start > now:
+            raise InvalidQuery(
+                f"starting_at (--since) {rfc3339(start)} lies in the future: nothing is used yet"
+            )
+        return now
+
+    def _check(self, query: Query) -> None:
+        """Refuse a report of unreasonably many requests; raises InvalidQuery."""
+        requests = query.requests(self._clock())
+        if requests > self._max_requests:
+            raise InvalidQuery(
+                f"from {query.starting_at.date()} on it would take {requests:,} requests, more "
+                f"than {self._max_requests:,}: start later, take wider buckets, or ask in parts"
+            )
+
     def _walks(self, query: Query) -> Iterator[Flow]:
+        skew = MOST_SKEW_HERE if self._settings.is_loopback else MOST_SKEW
         for window in windows(query, self._clock()):
-            yield walk(query, window, self._retry, self._clock)
+            yield walk(query, window, self._retry, self._clock, skew)
 
     def _lookup(self, lookup: Callable[..., Flow], **options: Any) -> Flow:
         return lookup(self._version, self._retry, self._clock, **options)
@@ -291,8 +338,11 @@ class UsageClient(
         return self._list(self._lookup(names.service_accounts, limit=limit))
 
     def close(self) -> None:
-        """Close all connections."""
-        self._transport.close()
+        """Close all connections; whoever still reads gets an AnthropicUsageError."""
+        self._closed = True
+        portal, self._portal = self._portal, None
+        if portal is not None and portal.process == os.getpid():
+            portal.close(self._engine)
 
     def __enter__(self) -> Self:
         return self
@@ -305,15 +355,48 @@ class UsageClient(
     ) -> None:
         self.close()
 
+    _portal: Portal | None = None
+
     def _connect(self) -> None:
-        self._transport = Transport(self._settings)
+        self._engine = Engine(self._settings)
+        self._closed = False
+        self._lock = threading.Lock()
 
     def report(self, query: Query) -> Report[Any]:
-        """Return the lazy report of a query made before."""
-        return Report(query, lambda: self._transport.run_all(self._walks(query)))
+        """Return the lazy report of a query made before; raises InvalidQuery if it is too long."""
+        self._check(query)
+
+        def source() -> Generator[Part]:
+            portal = self._ready()
+            yield from pages_of(portal, lambda: self._engine.read(self._walks(query)))
+
+        return Report(query, source, lambda take: self._ready().run(lambda: self._all(query, take)))
+
+    async def _all(self, query: Query, take: Callable[[Part], None]) -> None:
+        """Hand all parts to a function that does not block; this runs in the portal."""
+        async with contextlib.aclosing(self._engine.read(self._walks(query))) as parts:
+            async for part in parts:
+                take(part)
+                del part  # or it would be kept while the next one is fetched
 
     def _list(self, flow: Flow) -> list[Any]:
-        return [item for items in self._transport.run(flow) for item in items]
+        return self._ready().run(lambda: _listed(self._engine, flow))
+
+    def _ready(self) -> Portal:
+        """Return the thread that asks, started by now; after a fork the child has its own."""
+        if self._closed:
+            raise closed_error()
+        portal = self._portal
+        if portal is not None and portal.process == os.getpid():
+            return portal
+        if portal is not None:
+            # The parent's sockets and its selector are not to be touched, not even to close them.
+            _OF_PARENTS.append((portal, self._engine))
+            self._lock, self._portal, self._engine = threading.Lock(), None, Engine(self._settings)
+        with self._lock:
+            if self._portal is None:
+                self._portal = Portal()
+            return self._portal
 
 
 class AsyncUsageClient(
@@ -359,8 +442,14 @@ class AsyncUsageClient(
         return await self._list(self._lookup(names.service_accounts, limit=limit))
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._transport.aclose()
+        """Close all connections; whoever still reads gets an AnthropicUsageError."""
+        self._closed = True
+        if self._home is None:
+            await self._engine.aclose()
+            return
+        home = self._home
+        engine, self._home = engine_here(self._engine, home, self._settings)
+        await engine.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -373,12 +462,37 @@ class AsyncUsageClient(
     ) -> None:
         await self.aclose()
 
+    _home: object = None
+
     def _connect(self) -> None:
-        self._transport = AsyncTransport(self._settings)
+        self._engine = Engine(self._settings)
+        self._closed = False
 
     def report(self, query: Query) -> AsyncReport[Any]:
-        """Return the lazy report of a query made before."""
-        return AsyncReport(query, lambda: self._transport.run_all(self._walks(query)))
+        """Return the lazy report of a query made before; raises InvalidQuery if it is too long."""
+        self._check(query)
+        return AsyncReport(query, lambda: self._here().read(self._walks(query)))
 
     async def _list(self, flow: Flow) -> list[Any]:
-        return [item async for items in self._transport.run(flow) for item in items]
+        return await _listed(self._here(), flow)
+
+    def _here(self) -> Engine:
+        """Return the engine of the running loop; raises AnthropicUsageError."""
+        if self._closed:
+            raise closed_error()
+        before = self._engine
+        self._engine, self._home = engine_here(self._engine, self._home, self._settings)
+        if before is not self._engine:
+            _OF_PARENTS.append(before)
+        return self._engine
+
+
+_OF_PARENTS: list[Any] = []
+"""What belongs to a loop that is closed or to the process this one was forked from: kept, since
+even its end would touch sockets that are not ours."""
+
+
+async def _listed(engine: Engine, flow: Flow) -> list[Any]:
+    """Return what a lookup holds."""
+    async with contextlib.aclosing(engine.read([flow])) as lists:
+        return [item async for items in lists for item in items]

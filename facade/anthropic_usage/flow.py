@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import hashlib
+import json
+import math
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -21,6 +24,7 @@ from .errors import (
     ConnectionFailed,
     IncompleteReport,
     IncompleteReportWarning,
+    InvalidQuery,
     PermissionDenied,
     RateLimited,
     warn,
@@ -28,7 +32,7 @@ from .errors import (
 from .moments import Clock, floor, parse_moment, rfc3339, utc_now
 from .plan import Window, halves, windows
 from .query import Query
-from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc, records_as_written
+from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc
 
 __all__ = [
     "SETTLING",
@@ -52,6 +56,15 @@ sometimes later (manage-claude/usage-cost-api), and for Claude Code an hour
 (claude-code-analytics-api)."""
 
 _LONGEST_CURSOR: Final = 8192
+
+_MOST_PAGES: Final = 100_000
+
+MOST_SKEW: Final = dt.timedelta(days=1)
+"""How far an answer's `Date` may lie behind this machine's clock and still prove that a bucket does
+not exist yet: a clock may show local time for UTC, but an answer of last week is a cache's."""
+
+MOST_SKEW_HERE: Final = dt.timedelta(days=270)
+"""The same where this machine itself answers: a simulator's clock may be stopped."""
 
 
 @attrs.frozen
@@ -111,6 +124,8 @@ class Failure:
 
     reason: str
     timed_out: bool = False
+    tries: int | None = None
+    """How many tries make sense, where another will hardly end otherwise."""
 
 
 Step = Send | Wait | Emit
@@ -125,12 +140,21 @@ class Retry:
     ahead), else exponential backoff with full jitter between 0 and `base * 2**n`, at most `cap`.
     """
 
-    attempts: int = attrs.field(default=8, validator=attrs.validators.ge(1))
-    seconds: float = attrs.field(default=300.0, validator=attrs.validators.ge(0))
-    base: float = attrs.field(default=0.5, validator=attrs.validators.gt(0))
-    cap: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+    attempts: int = 8
+    seconds: float = 300.0
+    base: float = 0.5
+    cap: float = 30.0
     random: Callable[[], float] = attrs.field(default=random.random, repr=False)
     monotonic: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Raise InvalidQuery for what cannot be used."""
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int):
+            raise InvalidQuery("Retry's attempts is no whole number")
+        for name, least in (("attempts", 1), ("seconds", 0), ("base", 1e-9), ("cap", 1e-9)):
+            check_number(f"Retry's {name}", getattr(self, name), least, math.inf)
+        if not callable(self.random) or not callable(self.monotonic):
+            raise InvalidQuery("Retry's random and monotonic are functions without arguments")
 
     def delay(self, attempt: int, reply: Reply | Failure, now: dt.datetime) -> float:
         """Return how many seconds to wait before attempt number `attempt + 1`."""
@@ -140,6 +164,14 @@ class Retry:
                 return asked
         ceiling: float = min(self.cap, self.base * 2 ** (attempt - 1))
         return ceiling * self.random()
+
+
+def check_number(name: str, value: object, least: float, most: float = 1e9) -> None:
+    """Raise InvalidQuery unless `value` is a number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidQuery(f"{name} is no number")
+    if not least <= value <= most:
+        raise InvalidQuery(f"{name} is {value:g}; it takes {least:g} to {most:g}")
 
 
 def exchange(
@@ -169,13 +201,20 @@ def exchange(
             # From the first failure on: before it, time passes in queues, not in trying.
             deadline = retry.monotonic() + retry.seconds
         delay = retry.delay(attempt, reply, clock())
-        if attempt >= retry.attempts or retry.monotonic() + delay > deadline:
+        useful = reply.tries if isinstance(reply, Failure) and reply.tries else retry.attempts
+        if attempt >= min(retry.attempts, useful) or retry.monotonic() + delay > deadline:
             raise failed(reply, attempt, delay)
         throttled = isinstance(reply, Reply) and reply.status in (429, 529)
         yield Wait(delay, _cause(reply), throttled)
 
 
-def walk(query: Query, window: Window, retry: Retry, clock: Clock = utc_now) -> Flow:
+def walk(
+    query: Query,
+    window: Window,
+    retry: Retry,
+    clock: Clock = utc_now,
+    skew: dt.timedelta = MOST_SKEW,
+) -> Flow:
     """Fetch one window of a report page by page, emit each page as a `Part`, and prove it whole.
 
     A window that proves too much for the API (413, or 504 and timeouts twice) is halved. A cost
@@ -186,7 +225,7 @@ def walk(query: Query, window: Window, retry: Retry, clock: Clock = utc_now) -> 
     pending = [window]
     while pending:
         window = pending.pop()
-        reached, now = yield from _pages(query, window, retry, clock)
+        reached, now = yield from _pages(query, window, retry, clock, skew)
         if reached < window.ending_at:
             rest = attrs.evolve(window, starting_at=reached)
             pending.extend(reversed(halves(rest, query.width)))
@@ -197,37 +236,38 @@ def walk(query: Query, window: Window, retry: Retry, clock: Clock = utc_now) -> 
 
 
 def _pages(
-    query: Query, window: Window, retry: Retry, clock: Clock
+    query: Query, window: Window, retry: Retry, clock: Clock, skew: dt.timedelta
 ) -> Generator[Step, Reply | Failure | None, tuple[dt.datetime, dt.datetime]]:
     """Walk a window; returns how far it came before it was too much, and the API's time."""
     proof = _RecordProof(query, window) if query.records else _BucketProof(query, window)
     cursor: str | None = None
-    cursors: set[str] = set()
 
     def tolerate(reply: Reply | Failure, slow: int) -> bool:
-        return _nothing_closed_yet(query, window, reply, clock) or (
+        return _nothing_closed_yet(query, window, reply, clock, skew) or (
             window.ending_at - proof.last > query.width and _too_much(reply, slow)
         )
+
+    trail = Trail()
 
     while True:
         request = query.request(window.starting_at, window.ending_at, cursor)
         reply = yield from exchange(request, retry, clock, tolerate)
         now = server_time(reply, clock) if isinstance(reply, Reply) else clock()
         if not isinstance(reply, Reply) or reply.status != 200:
-            closed = not _nothing_closed_yet(query, window, reply, clock)
+            closed = not _nothing_closed_yet(query, window, reply, clock, skew)
             return proof.last if closed else window.ending_at, now
         page = decode(query, reply.body)
         begins = proof.last
         proof.check(page, reply.body)
         if not page.has_more:
-            proof.finish(now)
+            proof.finish(now, _stale(now, clock, skew))
         yield Emit(Part(page, reply.body, begins, proof.last, now))
         if not page.has_more:
             return window.ending_at, now
         cursor = page.next_page
-        if not cursor or cursor in cursors or not page.data or not _sendable(cursor):
-            raise IncompleteReport(_broken_cursor(query, page, cursor, proof.last))
-        cursors.add(cursor)
+        if wrong := trail.wrong(cursor, bool(page.data)):
+            after = rfc3339(proof.last)
+            raise IncompleteReport(f"the {query.report} report is not whole: after {after} {wrong}")
 
 
 def _too_much(reply: Reply | Failure, slow: int) -> bool:
@@ -239,21 +279,30 @@ def _timed_out(reply: Reply | Failure) -> bool:
     return reply.timed_out if isinstance(reply, Failure) else reply.status == 504
 
 
-def _sendable(cursor: str) -> bool:
-    """Tell whether a URL can hold the cursor."""
-    return len(cursor) <= _LONGEST_CURSOR and cursor.isprintable()
+class Trail:
+    """The cursors of one walk, of a report or of names: each new, short, and behind some data."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def wrong(self, cursor: object, data: bool) -> str:
+        """Take the next cursor; returns what is wrong with it, or nothing."""
+        if not cursor:
+            return "it says there is more but gives no next_page to ask for it"
+        if not data:
+            return "it sent a page without data that says there is more"
+        if not isinstance(cursor, str) or len(cursor) > _LONGEST_CURSOR or not _plain(cursor):
+            return "it gives a next_page that no request can hold"
+        if cursor in self._seen:
+            return "it repeats the cursor of a page already read, so it would never end"
+        if len(self._seen) >= _MOST_PAGES:
+            return f"it goes on after {_MOST_PAGES:,} pages"
+        self._seen.add(cursor)
+        return ""
 
 
-def _broken_cursor(query: Query, page: Page, cursor: str | None, last: dt.datetime) -> str:
-    if not cursor:
-        what = "says there is more but gives no next_page to ask for it"
-    elif not page.data:
-        what = "sent a page without data that says there is more"
-    elif not _sendable(cursor):
-        what = "gives a next_page that no request can hold"
-    else:
-        what = "repeats the cursor of a page already read, so it would never end"
-    return f"the {query.report} report is not whole: after {rfc3339(last)} it {what}"
+def _plain(cursor: str) -> bool:
+    return cursor.isprintable() and not any("\ud800" <= sign <= "\udfff" for sign in cursor)
 
 
 class _BucketProof:
@@ -281,9 +330,19 @@ class _BucketProof:
                 self._hole(start)
             self.last = in_utc(end)
 
-    def finish(self, now: dt.datetime) -> None:
-        """Take the window as ended; buckets at its end may be missing only while they are new."""
+    def finish(self, now: dt.datetime, here: dt.datetime | None) -> None:
+        """Take the window as ended; buckets at its end may be missing only while they are new.
+
+        `here` is this machine's time, where `now`, the answer's, lies far behind it.
+        """
         width = self.query.width
+        missing = self.last < self.window.ending_at
+        if here is not None and missing and self.last + width <= here - SETTLING:
+            raise self._error(
+                f"nothing from {_say(self.last)} on, in an answer dated {_say(now)}, but here it "
+                f"is {_say(here)}: a cache on the way keeps old answers, or this machine's clock "
+                "is wrong"
+            )
         if self.last < self.window.ending_at and self.last + width <= now - SETTLING:
             self._hole(min(self.window.ending_at, floor(now - SETTLING, width)))
 
@@ -296,33 +355,44 @@ class _BucketProof:
 
 
 class _RecordProof:
-    """Records must be of the day asked for, each once."""
+    """Records must be of the day asked for, and no page may come again.
+
+    Equal records are two: an API key is known by its name there, and two keys may share one.
+    """
 
     def __init__(self, query: Query, window: Window) -> None:
         self.query = query
         self.window = window
         self.last = window.starting_at
-        self.seen: set[bytes] = set()
+        self._pages: set[bytes] = set()
 
     def check(self, page: Page, body: bytes) -> None:
         """Take the page's records as the next ones."""
         assert isinstance(page, ClaudeCodePage)  # noqa: S101
         day = self.window.starting_at.date()
-        for record, written in zip(page.data, records_as_written(body), strict=True):
+        for record in page.data:
             if in_utc(record.date).date() != day:
                 raise IncompleteReport(
                     f"the claude_code report is not whole: asked for {day}, "
                     f"got a record of {_say(record.date)}"
                 )
-            if written in self.seen:
+        if page.data and (page.has_more or self._pages):
+            seen = _fingerprint(body)
+            if seen in self._pages:
                 raise IncompleteReport(
-                    f"the claude_code report is not whole: a record of {day} came twice"
+                    f"the claude_code report is not whole: a page of {day} came twice"
                 )
-            self.seen.add(written)
+            self._pages.add(seen)
 
-    def finish(self, now: dt.datetime) -> None:
+    def finish(self, now: dt.datetime, here: dt.datetime | None) -> None:
         """Take the day as ended; one without records is one without use."""
         self.last = self.window.ending_at
+
+
+def _fingerprint(body: bytes) -> bytes:
+    """Return what pages of the same records have in common, however their keys are ordered."""
+    records = (json.dumps(record, sort_keys=True) for record in json.loads(body)["data"])
+    return hashlib.sha256("\n".join(sorted(records)).encode()).digest()
 
 
 def hole(query: Query, start: dt.datetime, end: dt.datetime) -> None:
@@ -348,7 +418,11 @@ def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) ->
     if reply.status == 401:
         error, advice = AuthenticationError, "check the Admin API key, or the token"
     elif reply.status == 403:
-        error, advice = PermissionDenied, "this needs an Admin API key or an org:admin token"
+        error = PermissionDenied
+        advice = (
+            "this needs an Admin API key or an org:admin token; an individual account has none: "
+            "make an organization in the Console"
+        )
     elif reply.status == 429:
         error = RateLimited
         if delay is not None and delay > 1:
@@ -358,10 +432,10 @@ def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) ->
     elif reply.status == 404:
         advice = "check ANTHROPIC_BASE_URL"
     return error(
-        _one_line(detail.message) or f"an answer without an explanation (HTTP {reply.status})",
+        one_line(detail.message) or f"an answer without an explanation (HTTP {reply.status})",
         status=reply.status,
-        type=_one_line(detail.type) or None,
-        request_id=_one_line(body.request_id or reply.headers.get("request-id")) or None,
+        type=one_line(detail.type) or None,
+        request_id=one_line(body.request_id or reply.headers.get("request-id")) or None,
         advice=advice,
     )
 
@@ -371,7 +445,20 @@ def server_time(reply: Reply, clock: Clock = utc_now) -> dt.datetime:
 
     It decides which buckets can exist, so a wrong clock here must not decide it.
     """
-    return _http_date(reply.headers.get("date")) or clock()
+    date = _http_date(reply.headers.get("date"))
+    if date is None:
+        return clock()
+    age = min(_number(reply.headers.get("age")) or 0.0, 1e9)  # since a cache got the answer
+    try:
+        return date + dt.timedelta(seconds=age)
+    except OverflowError:
+        return date
+
+
+def _stale(now: dt.datetime, clock: Clock, skew: dt.timedelta) -> dt.datetime | None:
+    """Return this machine's time if an answer's lies so far behind that it proves nothing."""
+    here = clock()
+    return here if here - now > skew else None
 
 
 def _worth_retrying(reply: Reply | Failure) -> bool:
@@ -408,7 +495,9 @@ def _asked_delay(reply: Reply, now: dt.datetime) -> float | None:
     return None
 
 
-def _nothing_closed_yet(query: Query, window: Window, reply: Reply | Failure, clock: Clock) -> bool:
+def _nothing_closed_yet(
+    query: Query, window: Window, reply: Reply | Failure, clock: Clock, skew: dt.timedelta
+) -> bool:
     """Tell whether a refused cost window merely holds no completed day yet.
 
     The API answers 400 "Invalid date range: ending date must be after starting date" then
@@ -420,15 +509,20 @@ def _nothing_closed_yet(query: Query, window: Window, reply: Reply | Failure, cl
         and reply.status == 400
         and "ending date must be after starting date"
         in (decode_error(reply.body).error.message or "")
-        and window.starting_at + query.width > server_time(reply, clock) - SETTLING
+        and _open(window.starting_at + query.width, server_time(reply, clock), clock, skew)
     )
+
+
+def _open(end: dt.datetime, now: dt.datetime, clock: Clock, skew: dt.timedelta) -> bool:
+    """Tell whether a day that ends so may not be closed yet; a stale answer cannot say so."""
+    return end > (_stale(now, clock, skew) or now) - SETTLING
 
 
 def _cause(reply: Reply | Failure) -> str:
     if isinstance(reply, Failure):
         return reply.reason
     detail = decode_error(reply.body).error
-    return f"{reply.status} {_one_line(detail.type)}".strip()
+    return f"{reply.status} {one_line(detail.type)}".strip()
 
 
 def _number(text: str | None) -> float | None:
@@ -454,7 +548,7 @@ def _reset(text: str) -> dt.datetime | None:
         return None
 
 
-def _one_line(text: str | None) -> str:
+def one_line(text: str | None) -> str:
     """Make a text from outside fit for a message: one line, no control characters, not endless."""
     kept = "".join(c if c.isprintable() else " " for c in text or "")
     return " ".join(kept.split())[:500]

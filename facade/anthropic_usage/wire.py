@@ -22,28 +22,29 @@ from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, ToolUse, UsageRow
 __all__ = ["Page", "decode", "decode_error", "rows", "usage_results"]
 
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class CacheCreation(msgspec.Struct, gc=False):
     """Tokens written to the cache, by how long they are kept."""
 
-    ephemeral_1h_input_tokens: int
-    ephemeral_5m_input_tokens: int
+    ephemeral_1h_input_tokens: Count
+    ephemeral_5m_input_tokens: Count
 
 
 class ServerToolUse(msgspec.Struct, gc=False):
     """Calls of tools that run on the server."""
 
-    web_search_requests: int
+    web_search_requests: Count
 
 
 class UsageResult(msgspec.Struct, gc=False):
     """One combination of dimensions in one bucket of the usage report."""
 
-    uncached_input_tokens: int
+    uncached_input_tokens: Count
     cache_creation: CacheCreation
-    cache_read_input_tokens: int
-    output_tokens: int
+    cache_read_input_tokens: Count
+    output_tokens: Count
     server_tool_use: ServerToolUse
     api_key_id: str | None = None
     workspace_id: str | None = None
@@ -94,33 +95,33 @@ class CostBucket(msgspec.Struct, gc=False):
 class LinesOfCode(msgspec.Struct, gc=False):
     """Lines that Claude Code wrote and removed."""
 
-    added: int
-    removed: int
+    added: Count
+    removed: Count
 
 
 class CoreMetrics(msgspec.Struct, gc=False):
     """What a developer got done in a day."""
 
-    num_sessions: int
+    num_sessions: Count
     lines_of_code: LinesOfCode
-    commits_by_claude_code: int
-    pull_requests_by_claude_code: int
+    commits_by_claude_code: Count
+    pull_requests_by_claude_code: Count
 
 
 class ToolAction(msgspec.Struct, gc=False):
     """How often a tool's proposals were taken."""
 
-    accepted: int
-    rejected: int
+    accepted: Count
+    rejected: Count
 
 
 class ModelTokens(msgspec.Struct, gc=False):
     """Tokens of one model."""
 
-    input: int
-    output: int
-    cache_read: int
-    cache_creation: int
+    input: Count
+    output: Count
+    cache_read: Count
+    cache_creation: Count
 
 
 class EstimatedCost(msgspec.Struct, gc=False):
@@ -151,12 +152,6 @@ class ClaudeCodeRecord(msgspec.Struct):
     terminal_type: str | None = None
     subscription_type: str | None = None
     is_remote: bool | None = None
-
-
-class _RawRecords(msgspec.Struct):
-    """The records of an answer, as they are written."""
-
-    data: list[msgspec.Raw]
 
 
 class UsagePage(msgspec.Struct):
@@ -191,7 +186,6 @@ _DECODERS: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "claude_code": msgspec.json.Decoder(ClaudeCodePage),
 }
 _RESULTS: Final = msgspec.json.Decoder(list[UsageResult])
-_RAW_RECORDS: Final = msgspec.json.Decoder(_RawRecords)
 _NAMED_TOOLS: Final = ClaudeCodeRow.TOOLS
 _NO_ACTIONS: Final = ToolAction(0, 0)
 
@@ -205,23 +199,56 @@ def decode(query: Query, body: bytes) -> Page:
         page: Page = _DECODERS[query.report].decode(body)
         if isinstance(page, CostPage | ClaudeCodePage):
             _check_money(page)
+        if isinstance(page, CostPage):
+            for day in page.data:
+                _check_fit(query, day.results, day.starting_at)
     except (ValueError, RecursionError) as error:
         raise _unreadable(query.report, error) from None
     return page
 
 
-def usage_results(bucket: UsageBucket) -> list[UsageResult]:
-    """Return a bucket's results; raises IncompleteReport for any other shape."""
+def usage_results(bucket: UsageBucket, query: Query | None = None) -> list[UsageResult]:
+    """Return a bucket's results; raises IncompleteReport for any other shape.
+
+    It also does if they are no answer to `query`, as far as they tell.
+    """
     try:
-        return _RESULTS.decode(bucket.results)
+        results = _RESULTS.decode(bucket.results)
     except (ValueError, RecursionError) as error:
         start = in_utc(bucket.starting_at)
         raise _unreadable("usage", error, f" in the bucket of {start:%Y-%m-%dT%H:%MZ}") from None
+    if query is not None:
+        _check_fit(query, results, bucket.starting_at)
+    return results
 
 
-def records_as_written(body: bytes) -> list[bytes]:
-    """Return the JSON of each record of an answer that `decode` has accepted."""
-    return [bytes(record) for record in _RAW_RECORDS.decode(body).data]
+def _check_fit(query: Query, results: list[Any], start: dt.datetime) -> None:
+    """Refuse results that were grouped or filtered otherwise than asked; raises IncompleteReport.
+
+    What may be null in any row (a workspace, a key) cannot tell that it was not grouped by.
+    """
+    if not results:
+        return
+    for name in query.never_null:
+        if all(getattr(result, name) is None for result in results):
+            raise IncompleteReport(
+                f"the {query.report} report is no answer to the question: it was to be grouped by "
+                f"{name}, and no result of {in_utc(start):%Y-%m-%dT%H:%MZ} has one"
+            )
+    for name, wanted in query.filtered.items():
+        grouped = name in query.group_by
+        for value in {getattr(result, name) for result in results}:
+            if not (_matches(value, wanted) if value is not None else not grouped):
+                raise IncompleteReport(
+                    f"the {query.report} report is no answer to the question: only {name} "
+                    f"{', '.join(wanted)[:80]} was asked for, and {in_utc(start):%Y-%m-%dT%H:%MZ} "
+                    f"has {str(value)[:80]!r}"
+                )
+
+
+def _matches(value: str, wanted: tuple[str, ...]) -> bool:
+    """Tell whether a filter lets a value through; a model may be named without its date."""
+    return value in wanted or any(value.startswith(f"{name}-") for name in wanted)
 
 
 def rows(query: Query, page: Page) -> Iterator[Row]:
@@ -229,7 +256,7 @@ def rows(query: Query, page: Page) -> Iterator[Row]:
     if isinstance(page, UsagePage):
         for bucket in page.data:
             start, end = in_utc(bucket.starting_at), in_utc(bucket.ending_at)
-            for result in usage_results(bucket):
+            for result in usage_results(bucket, query):
                 yield usage_row(start, end, result)
     elif isinstance(page, CostPage):
         for day in page.data:
