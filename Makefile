@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PINS := scripts/requirements.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint lint-spec regen contract contract-diff record soak bench bench-lake inspect price-drift audit pins clean
+.PHONY: help demo test test-lowest test-pythons lint lint-spec regen contract contract-diff record soak bench bench-lake inspect price-drift audit pins clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,7 +31,13 @@ demo: $(VENV)/.run ## a week of all three reports from the built-in simulator, n
 	@$(BIN)/anthropic-usage demo
 
 test: $(VENV)/.dev ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -p no:randomly
+
+test-lowest: ## the suite with the lowest versions that pyproject allows
+	@scripts/pythons.sh lowest -n auto --maxprocesses 4 --dist worksteal
+
+test-pythons: ## the suite on each other Python that is here
+	@for version in 3.12 3.13 3.14; do scripts/pythons.sh $$version -n auto --maxprocesses 4 --dist worksteal || exit 1; done
 
 lint: $(VENV)/.dev ## formatting, lint, types, import layers
 	$(BIN)/ruff format --check .
@@ -79,10 +85,10 @@ audit: $(BIN)/python ## known holes in what is pinned, where the advisories can 
 	  elif grep -qE 'Found [0-9]+ known' $(VENV)/audit.log; then cat $(VENV)/audit.log; exit 1; \
 	  else echo "audit: skipped, the advisories cannot be reached from here"; fi
 
-pins: $(BIN)/python ## resolve scripts/requirements.in into name==version lines
+pins: $(BIN)/python ## resolve pyproject's dependencies, extras and dev group into name==version lines
 	@$(PIP) uv
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --all-extras \
-	  pyproject.toml scripts/requirements.in --output-file $(PINS)
+	  --group dev pyproject.toml --output-file $(PINS)
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -53,7 +53,7 @@ def differences(day: dt.date) -> Iterator[str]:
             yield f"{price.model}: genai-prices does not know it"
             continue
         for kind, rate in found.items():
-            if rate != price.usd_per_mtok[kind]:
+            if kind in price.usd_per_mtok and rate != price.usd_per_mtok[kind]:
                 ours = price.usd_per_mtok[kind]
                 yield f"{price.model} {kind}: ours {ours}, genai-prices {rate} ({price.confidence})"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 import pytest
+from anthropic_usage import flow
 from anthropic_usage.simulator import Server, Simulator
 from clock import NOW
 
@@ -19,6 +21,12 @@ def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         "ANTHROPIC_BASE_URL",
     ):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _recorded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let simulators and cassettes live in their own time, which lies behind this machine's."""
+    monkeypatch.setattr(flow, "STALE", dt.timedelta.max / 2)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from anthropic_usage.simulator import Server, Simulator
 from anthropic_usage.sinks.columns import ParquetSink
 from anthropic_usage.sinks.delimited import CsvSink
 from anthropic_usage.wire import decode
+from clock import NOW
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from killing import kill_until_done
@@ -38,7 +39,9 @@ HOURS = UsageQuery.create(START, END, bucket_width="1h", group_by=["model"])
 @pytest.fixture
 def client(served: tuple[Simulator, Server]) -> Any:
     retry = Retry(attempts=2, base=0.001)
-    with UsageClient(Simulator.DEMO_KEY, base_url=served[1].url, retry=retry) as client:
+    with UsageClient(
+        Simulator.DEMO_KEY, base_url=served[1].url, retry=retry, clock=lambda: NOW
+    ) as client:
         yield client
 
 

@@ -19,6 +19,7 @@ from anthropic_usage import (
     PermissionDenied,
     RateLimited,
     Retry,
+    flow,
 )
 from anthropic_usage.flow import Emit, Failure, Reply, Send, Wait, exchange, walk
 from anthropic_usage.plan import windows
@@ -248,22 +249,25 @@ def test_buckets_that_do_not_exist_yet_are_no_hole(days: tuple[int, ...]) -> Non
 def test_the_api_s_clock_decides_not_this_machine_s() -> None:
     query = usage("2026-02-09", "2026-02-11")
     (window,) = windows(query, NOW)
-    for wrong in (NOW + DAY, NOW - 20 * DAY):
+    for wrong in (NOW + DAY / 3, NOW - 20 * DAY):
         (emitted,) = run(walk(query, window, retry(), lambda wrong=wrong: wrong), [page(9)])
         assert emitted.value.now == NOW
 
 
 @pytest.mark.parametrize("headers", [{}, {"age": "60"}])
-def test_an_answer_of_long_ago_does_not_prove_that_a_bucket_does_not_exist(
-    headers: dict[str, str],
+def test_an_answer_of_long_ago_proves_nothing_of_what_is_not_there(
+    headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A cache's answer, or a clock that is wrong: half a report must not pass for a whole one."""
+    monkeypatch.setattr(flow, "STALE", dt.timedelta(hours=12))
     query = usage("2026-02-09", "2026-02-11")
     (window,) = windows(query, NOW)
     old = page(9)
     stale = Reply(200, {**old.headers, **headers}, old.body)
-    flow = walk(query, window, retry(), lambda: NOW + 3 * DAY)
-    with pytest.raises(IncompleteReport, match="a cache on the way.*or this machine's clock"):
-        run(flow, [stale])
+    for late in (DAY, 300 * DAY):
+        walked = walk(query, window, retry(), lambda late=late: NOW + late)
+        with pytest.raises(IncompleteReport, match="long before this machine's time"):
+            run(walked, [stale])
     whole = walk(query, window, retry(), lambda: NOW + 300 * DAY)
     assert len(run(whole, [page(9, 10)])) == 1  # what is all there needs no clock
 

@@ -35,7 +35,7 @@ CODE = dt.datetime(2026, 11, 2, tzinfo=dt.UTC), dt.datetime(2026, 11, 12, tzinfo
 
 @pytest.fixture
 def client(served: tuple[Simulator, Server]) -> Any:
-    with UsageClient(Simulator.DEMO_KEY, base_url=served[1].url) as client:
+    with UsageClient(Simulator.DEMO_KEY, base_url=served[1].url, clock=lambda: NOW) as client:
         yield client
 
 

@@ -19,7 +19,7 @@ from anthropic_admin_client.models.workspace import Workspace
 from . import names
 from .credentials import Credentials
 from .errors import AnthropicUsageError, InvalidQuery
-from .flow import MOST_SKEW, MOST_SKEW_HERE, Flow, Part, Retry, check_number, walk
+from .flow import Flow, Part, Retry, check_number, walk
 from .moments import Clock, Moment, parse_moment, rfc3339, utc_now
 from .plan import windows
 from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery, check_version
@@ -277,9 +277,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             )
 
     def _walks(self, query: Query) -> Iterator[Flow]:
-        skew = MOST_SKEW_HERE if self._settings.is_loopback else MOST_SKEW
         for window in windows(query, self._clock()):
-            yield walk(query, window, self._retry, self._clock, skew)
+            yield walk(query, window, self._retry, self._clock)
 
     def _lookup(self, lookup: Callable[..., Flow], **options: Any) -> Flow:
         return lookup(self._version, self._retry, self._clock, **options)

@@ -56,15 +56,10 @@ sometimes later (manage-claude/usage-cost-api), and for Claude Code an hour
 (claude-code-analytics-api)."""
 
 _LONGEST_CURSOR: Final = 8192
+STALE: Final = dt.timedelta(hours=12)
+"""An answer dated so long before this machine's time proves nothing of what is not there yet."""
 
 _MOST_PAGES: Final = 100_000
-
-MOST_SKEW: Final = dt.timedelta(days=1)
-"""How far an answer's `Date` may lie behind this machine's clock and still prove that a bucket does
-not exist yet: a clock may show local time for UTC, but an answer of last week is a cache's."""
-
-MOST_SKEW_HERE: Final = dt.timedelta(days=270)
-"""The same where this machine itself answers: a simulator's clock may be stopped."""
 
 
 @attrs.frozen
@@ -124,8 +119,8 @@ class Failure:
 
     reason: str
     timed_out: bool = False
-    tries: int | None = None
-    """How many tries make sense, where another will hardly end otherwise."""
+    attempts: int | None = None
+    """How often trying makes sense, if it cannot get better."""
 
 
 Step = Send | Wait | Emit
@@ -201,7 +196,7 @@ def exchange(
             # From the first failure on: before it, time passes in queues, not in trying.
             deadline = retry.monotonic() + retry.seconds
         delay = retry.delay(attempt, reply, clock())
-        useful = reply.tries if isinstance(reply, Failure) and reply.tries else retry.attempts
+        useful = reply.attempts if isinstance(reply, Failure) and reply.attempts else retry.attempts
         if attempt >= min(retry.attempts, useful) or retry.monotonic() + delay > deadline:
             raise failed(reply, attempt, delay)
         throttled = isinstance(reply, Reply) and reply.status in (429, 529)
@@ -213,7 +208,6 @@ def walk(
     window: Window,
     retry: Retry,
     clock: Clock = utc_now,
-    skew: dt.timedelta = MOST_SKEW,
 ) -> Flow:
     """Fetch one window of a report page by page, emit each page as a `Part`, and prove it whole.
 
@@ -225,7 +219,7 @@ def walk(
     pending = [window]
     while pending:
         window = pending.pop()
-        reached, now = yield from _pages(query, window, retry, clock, skew)
+        reached, now = yield from _pages(query, window, retry, clock)
         if reached < window.ending_at:
             rest = attrs.evolve(window, starting_at=reached)
             pending.extend(reversed(halves(rest, query.width)))
@@ -236,14 +230,14 @@ def walk(
 
 
 def _pages(
-    query: Query, window: Window, retry: Retry, clock: Clock, skew: dt.timedelta
+    query: Query, window: Window, retry: Retry, clock: Clock
 ) -> Generator[Step, Reply | Failure | None, tuple[dt.datetime, dt.datetime]]:
     """Walk a window; returns how far it came before it was too much, and the API's time."""
     proof = _RecordProof(query, window) if query.records else _BucketProof(query, window)
     cursor: str | None = None
 
     def tolerate(reply: Reply | Failure, slow: int) -> bool:
-        return _nothing_closed_yet(query, window, reply, clock, skew) or (
+        return _nothing_closed_yet(query, window, reply, clock) or (
             window.ending_at - proof.last > query.width and _too_much(reply, slow)
         )
 
@@ -254,13 +248,13 @@ def _pages(
         reply = yield from exchange(request, retry, clock, tolerate)
         now = server_time(reply, clock) if isinstance(reply, Reply) else clock()
         if not isinstance(reply, Reply) or reply.status != 200:
-            closed = not _nothing_closed_yet(query, window, reply, clock, skew)
+            closed = not _nothing_closed_yet(query, window, reply, clock)
             return proof.last if closed else window.ending_at, now
         page = decode(query, reply.body)
         begins = proof.last
         proof.check(page, reply.body)
         if not page.has_more:
-            proof.finish(now, _stale(now, clock, skew))
+            proof.finish(now, _stale(now, clock))
         yield Emit(Part(page, reply.body, begins, proof.last, now))
         if not page.has_more:
             return window.ending_at, now
@@ -339,9 +333,8 @@ class _BucketProof:
         missing = self.last < self.window.ending_at
         if here is not None and missing and self.last + width <= here - SETTLING:
             raise self._error(
-                f"nothing from {_say(self.last)} on, in an answer dated {_say(now)}, but here it "
-                f"is {_say(here)}: a cache on the way keeps old answers, or this machine's clock "
-                "is wrong"
+                f"nothing from {_say(self.last)} on, in an answer dated {_say(now)}, long before "
+                f"this machine's time, {_say(here)}: either a cache answered, or a clock is wrong"
             )
         if self.last < self.window.ending_at and self.last + width <= now - SETTLING:
             self._hole(min(self.window.ending_at, floor(now - SETTLING, width)))
@@ -430,7 +423,7 @@ def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) ->
     elif 300 <= reply.status < 400:
         advice = "redirects are not followed; check ANTHROPIC_BASE_URL"
     elif reply.status == 404:
-        advice = "check ANTHROPIC_BASE_URL"
+        advice = "this endpoint is not there: check ANTHROPIC_BASE_URL, or whether your plan has it"
     return error(
         one_line(detail.message) or f"an answer without an explanation (HTTP {reply.status})",
         status=reply.status,
@@ -455,10 +448,10 @@ def server_time(reply: Reply, clock: Clock = utc_now) -> dt.datetime:
         return date
 
 
-def _stale(now: dt.datetime, clock: Clock, skew: dt.timedelta) -> dt.datetime | None:
+def _stale(now: dt.datetime, clock: Clock) -> dt.datetime | None:
     """Return this machine's time if an answer's lies so far behind that it proves nothing."""
     here = clock()
-    return here if here - now > skew else None
+    return here if here - now > STALE else None
 
 
 def _worth_retrying(reply: Reply | Failure) -> bool:
@@ -495,9 +488,7 @@ def _asked_delay(reply: Reply, now: dt.datetime) -> float | None:
     return None
 
 
-def _nothing_closed_yet(
-    query: Query, window: Window, reply: Reply | Failure, clock: Clock, skew: dt.timedelta
-) -> bool:
+def _nothing_closed_yet(query: Query, window: Window, reply: Reply | Failure, clock: Clock) -> bool:
     """Tell whether a refused cost window merely holds no completed day yet.
 
     The API answers 400 "Invalid date range: ending date must be after starting date" then
@@ -509,13 +500,13 @@ def _nothing_closed_yet(
         and reply.status == 400
         and "ending date must be after starting date"
         in (decode_error(reply.body).error.message or "")
-        and _open(window.starting_at + query.width, server_time(reply, clock), clock, skew)
+        and _open(window.starting_at + query.width, server_time(reply, clock), clock)
     )
 
 
-def _open(end: dt.datetime, now: dt.datetime, clock: Clock, skew: dt.timedelta) -> bool:
+def _open(end: dt.datetime, now: dt.datetime, clock: Clock) -> bool:
     """Tell whether a day that ends so may not be closed yet; a stale answer cannot say so."""
-    return end > (_stale(now, clock, skew) or now) - SETTLING
+    return end > (_stale(now, clock) or now) - SETTLING
 
 
 def _cause(reply: Reply | Failure) -> str:

@@ -36,7 +36,7 @@ def parse_amount(text: str) -> Decimal:
     or fine.
     """
     if not _DECIMAL.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is not a decimal amount")
+        raise ValueError(f"{text[:12]!r} is not a decimal amount")
     return check_amount(Decimal(text))
 
 

@@ -148,7 +148,7 @@ class Settings:
         self.listener = listener
         self.host: str = urlsplit(self.base_url).hostname or ""
         self.is_loopback = _is_loopback(self.host)
-        self.largest = int((64 + 3 * max_in_flight_mb) * 2**20)
+        self.largest = int(max(1.0, 4 * max_in_flight_mb) * 2**20)
         """The most bytes of one answer, as they come and unpacked."""
         # Whoever stands between may echo a proxy's password, too.
         self._hide = redactor(*_passwords())
@@ -376,7 +376,7 @@ class Engine:
                 return _Packed(response, chunks)
         except TimeoutError:
             within = f"within {_SLOWEST * settings.timeout:g} s"
-            return Failure(f"no answer from {settings.host} that ends {within}", True, tries=2)
+            return Failure(f"no answer from {settings.host} that ends {within}", True, attempts=2)
         except Exception as error:
             problem = error
         return _failure(problem, settings)
@@ -664,7 +664,7 @@ def _unpacking_thread() -> ThreadPoolExecutor:
 def _too_large(settings: Settings) -> Failure:
     most = settings.largest / 2**20
     reason = f"an answer from {settings.host} is larger than {most:,.0f} MB: ask for less at once, "
-    return Failure(reason + "or raise max_in_flight_mb (--max-in-flight-mb)", tries=1)
+    return Failure(reason + "or raise max_in_flight_mb (--max-in-flight-mb)", attempts=1)
 
 
 def _failure(error: Exception, settings: Settings) -> Failure:
@@ -679,33 +679,38 @@ def _failure(error: Exception, settings: Settings) -> Failure:
             return Failure(
                 f"nobody vouches for the certificate of {host} ({cause.verify_message}): if it is "
                 "your company's, name its authority's file in SSL_CERT_FILE (SSL_CERT_DIR)",
-                tries=1,
+                attempts=1,
             )
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             why = cause.reason or type(cause).__name__
-            return Failure(f"{way} speaks no TLS ({why}); check {mend}", tries=2)
+            return Failure(f"{way} speaks no TLS ({why}); check {mend}", attempts=2)
         if isinstance(cause, socket.gaierror):
             why = f"the name does not resolve: {cause.strerror}"
-            return Failure(f"no connection to {way} ({why}); check the network and {mend}", tries=2)
+            return Failure(
+                f"no connection to {way} ({why}); check the network and {mend}", attempts=2
+            )
         if isinstance(cause, UnicodeError):
-            return Failure(f"no connection to {way}: no such name can be; check {mend}", tries=1)
+            return Failure(f"no connection to {way}: no such name can be; check {mend}", attempts=1)
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return Failure(f"no connection to {way} in time{_check(proxy)}")
     if isinstance(error, httpx.TimeoutException):
         return Failure(f"no answer from {way} within {settings.timeout:g} s", timed_out=True)
     said = settings.without_secrets(" ".join(str(error).split())[:300]) or type(error).__name__
     if isinstance(error, httpx.ProxyError | httpx.UnsupportedProtocol):
-        return Failure(f"no connection to {way} ({said}); check {mend}", tries=1)
+        return Failure(f"no connection to {way} ({said}); check {mend}", attempts=1)
     if isinstance(error, httpx.ConnectError):
         refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
         if refused and settings.is_loopback:
             return Failure(
-                f"no connection to {host}: nobody listens there; start it, or check {mend}", tries=1
+                f"no connection to {host}: nobody listens there; start it, or check {mend}",
+                attempts=1,
             )
         return Failure(f"no connection to {way} ({said}){_check(proxy)}")
     if isinstance(error, httpx.RequestError):
         return Failure(f"the connection to {way} broke ({said})")
-    return Failure(f"the request to {way} cannot be sent ({type(error).__name__}: {said})", tries=1)
+    return Failure(
+        f"the request to {way} cannot be sent ({type(error).__name__}: {said})", attempts=1
+    )
 
 
 def _check(proxy: str | None) -> str:

@@ -23,6 +23,7 @@ __all__ = ["Page", "decode", "decode_error", "rows", "usage_results"]
 
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+"""What is counted is never below zero."""
 
 
 class CacheCreation(msgspec.Struct, gc=False):

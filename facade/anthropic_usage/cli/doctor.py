@@ -88,8 +88,11 @@ def _findings(connection: Connection) -> Iterator[Finding]:
     with contextlib.ExitStack() as stack:
         try:
             client = stack.enter_context(connection.client(listen, Retry(attempts=2)))
-        except (AuthenticationError, InvalidQuery) as error:
+        except AuthenticationError as error:
             yield Finding("key", False, str(error))
+            return
+        except InvalidQuery as error:
+            yield Finding("connection", False, str(error))
             return
         settings = client.settings
         source = "the simulator" if connection.demo else settings.credentials.source

@@ -12,7 +12,8 @@ from typing import IO, Any
 import attrs
 import click
 
-from ..errors import IncompleteReportWarning
+from ..analysis.periods import Extent, extents
+from ..errors import IncompleteReportWarning, InvalidQuery
 from ..fold import Fold
 from ..moments import DAY, ceil, rfc3339, utc_now
 from ..query import (
@@ -36,7 +37,6 @@ from .options import (
     output_options,
     range_options,
 )
-from .periods import Extent, extents
 from .session import Connection, Meter, note
 from .spool import spool
 from .when import resolve
@@ -210,6 +210,7 @@ Examples:
   anthropic-usage claude-code --since mtd --by actor
   anthropic-usage claude-code --since 30d --by week
   anthropic-usage claude-code --since yesterday --json
+  anthropic-usage claude-code --since mtd --map teams.yml  teams, seats, cost for each person
   anthropic-usage claude-code --demo
 
 """
@@ -217,19 +218,54 @@ Examples:
 )
 @range_options
 @by_option
+@click.option(
+    "--map",
+    "map_file",
+    metavar="FILE",
+    help="Whose team who is in, by address, name or API key: YAML, JSON or CSV as for chargeback.",
+)
+@click.option("--people", "for_people", is_flag=True, help="The same answer without teams.")
 @limit_option("1000 records")
 @output_options
 @connection_options
 def claude_code(
-    connection: Connection, by: tuple[str, ...], printing: Printing, **asked: Any
+    connection: Connection,
+    by: tuple[str, ...],
+    map_file: str | None,
+    for_people: bool,
+    printing: Printing,
+    **asked: Any,
 ) -> None:
     """What Claude Code did: sessions, lines, commits, cost.
 
     The table has a line an actor unless --by says otherwise; the other formats have every record.
-    The estimated cost overlaps the cost report: never add the two.
+    With --map or --people: teams, who has a seat and used it, weeks, cost for each person, session
+    and pull request. The estimated cost overlaps the cost report: never add the two. Addresses are
+    read in lower case, so one person in two spellings is one; API keys are not people.
     """
+    if map_file is not None or for_people:
+        if by:
+            raise InvalidQuery("--map and --people have an answer of their own: leave out --by")
+        _people(connection, claude_code_query(connection, **asked), map_file, printing)
+        return
     folded = comma_separated(by) or (("actor",) if printing.format == "table" else ())
     _run(connection, claude_code_query(connection, **asked), folded or None, printing)
+
+
+def _people(
+    connection: Connection, query: ClaudeCodeQuery, map_file: str | None, printing: Printing
+) -> None:
+    """Answer for whoever answers for a team."""
+    from ..analysis.people import people
+    from .billing import read_owners
+    from .people import print_people
+
+    owners = None if map_file is None else read_owners(map_file)
+    with connection.source() as source, spool(printing.output) as out:
+        result = people(source, query.starting_at, query.ending_at, owners=owners)
+        sentences = print_people(result, printing, out)
+    for sentence in sentences:
+        note(sentence)
 
 
 def claude_code_query(

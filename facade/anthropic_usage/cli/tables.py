@@ -20,7 +20,7 @@ from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 if TYPE_CHECKING:
     Cell = Callable[[Any], Any]
 
-__all__ = ["print_table"]
+__all__ = ["TableColumn", "actor_label", "print_fitted", "print_table"]
 
 _NULLS = {
     "workspace_id": "(default workspace)",
@@ -100,17 +100,26 @@ def print_table(
     each row holds. Returns the headings of the columns that
     were left out because the terminal is too narrow for them; where there is none, nothing is.
     """
-    tty = out.isatty()
-    console = Console(file=out, width=None if tty else _NO_LIMIT, highlight=False)
     columns = _columns(query, rows, totals, by, names or {})
     if days is not None:
         place = sum(not column.measure for column in columns)
-        columns.insert(place, _Column(heading="days", cells=[str(said) for said in days], total=""))
+        columns.insert(
+            place, TableColumn(heading="days", cells=[str(said) for said in days], total="")
+        )
+    return print_fitted(columns, out, title, footer=len(rows) > 1)
+
+
+def print_fitted(
+    columns: Sequence[TableColumn], out: IO[str], title: str | None = None, *, footer: bool = False
+) -> tuple[str, ...]:
+    """Print columns, as many as there is room for; returns the headings of those left out."""
+    tty = out.isatty()
+    console = Console(file=out, width=None if tty else _NO_LIMIT, highlight=False)
     shown, stacked = _fit(columns, console.width)
     table = Table(
         box=box.SIMPLE,
         show_edge=False,
-        show_footer=len(rows) > 1,
+        show_footer=footer,
         pad_edge=False,
         collapse_padding=stacked,
     )
@@ -137,7 +146,7 @@ def print_table(
 
 
 @attrs.frozen(kw_only=True)
-class _Column:
+class TableColumn:
     """One column, every cell written out."""
 
     heading: str
@@ -173,9 +182,9 @@ def _columns(
     totals: Row,
     by: tuple[str, ...] | None,
     names: Mapping[str, str],
-) -> list[_Column]:
+) -> list[TableColumn]:
     labels = [
-        _Column(
+        TableColumn(
             heading=heading,
             cells=[names.get(text, text) for text in map(str, map(cell, rows))],
             total="" if place else "total",
@@ -185,7 +194,7 @@ def _columns(
     ]
     measures, giving_way = _measures(query.row)
     return labels + [
-        _Column(
+        TableColumn(
             heading=heading,
             cells=[cell(row) for row in rows],
             total=cell(totals),
@@ -196,7 +205,7 @@ def _columns(
     ]
 
 
-def _fit(columns: list[_Column], room: int) -> tuple[list[_Column], bool]:
+def _fit(columns: Sequence[TableColumn], room: int) -> tuple[Sequence[TableColumn], bool]:
     """Return the columns that fit, and whether their headings are stacked.
 
     First the headings' words go one above the other, then the least telling measures go, and only
@@ -214,7 +223,7 @@ def _fit(columns: list[_Column], room: int) -> tuple[list[_Column], bool]:
     return shown, True
 
 
-def _width(columns: list[_Column], stacked: bool, narrowest: bool = False) -> int:
+def _width(columns: Sequence[TableColumn], stacked: bool, narrowest: bool = False) -> int:
     gap = _TIGHT_GAP if stacked else _GAP
     widths = (column.narrowest if narrowest else column.width(stacked) for column in columns)
     return sum(widths) + gap * (len(columns) - 1)

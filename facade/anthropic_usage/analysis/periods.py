@@ -10,7 +10,7 @@ import attrs
 from ..moments import DAY, next_month
 from ..rows import ClaudeCodeRow, Row
 
-__all__ = ["Extent", "extents"]
+__all__ = ["Extent", "extent", "extents"]
 
 
 @attrs.frozen
@@ -38,10 +38,11 @@ def extents(
     """
     if "day" in by or "date" in by or not {"week", "month"}.intersection(by):
         return None
-    return [_extent(_day(row), by, first, until) for row in rows]
+    return [extent(_day(row), by, first, until) for row in rows]
 
 
-def _extent(day: dt.date, by: tuple[str, ...], first: dt.date, until: dt.date) -> Extent:
+def extent(day: dt.date, by: tuple[str, ...], first: dt.date, until: dt.date) -> Extent:
+    """Return how much of the week or month that `day` lies in is read: [first, until)."""
     begins, ends = [], []
     if "week" in by:
         begins.append(day - DAY * day.weekday())
