@@ -66,7 +66,7 @@ class _Extent:
         if query.starting_at > (self.now or utc_now()):
             raise InvalidQuery(
                 f"starting_at (--since) {rfc3339(query.starting_at)} lies in the future: "
-                "nothing is used yet"
+                "not one day of it exists yet"
             )
         if query.report == "cost" and self.ends <= query.starting_at:
             raise InvalidQuery(
