@@ -263,7 +263,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         now, start = self._clock(), parse_moment(starting_at, "starting_at")
         if start > now:
             raise InvalidQuery(
-                f"starting_at (--since) {rfc3339(start)} lies in the future: not one day of it exists yet"
+                f"starting_at (--since) {rfc3339(start)} lies in the future: "
+                "not one day of it exists yet"
             )
         return now
 

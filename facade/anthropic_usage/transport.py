@@ -14,7 +14,6 @@ import concurrent.futures
 import contextlib
 import importlib.metadata
 import importlib.util
-import io
 import ipaddress
 import os
 import socket
@@ -62,8 +61,11 @@ _PATIENCE: Final = 0.5
 _SLOWEST: Final = 10
 """How many times the time-out an answer may take from the request to its last byte."""
 
-_PIECE: Final = 4 * 2**20
-"""Bytes that are inflated at once: few pieces, for the interpreter is won back after each."""
+_STRANGE_RATIO: Final = 250
+"""JSON of reports shrinks to a tenth or a fiftieth."""
+
+_MOST_DEFLATED: Final = 1032
+"""No deflate stream shrinks by more than this (zlib's technical notes)."""
 
 
 @attrs.frozen
@@ -639,21 +641,43 @@ class _Packed:
         return _inflate(self.packed, largest) if encoding in ("gzip", "deflate") else self.packed
 
 
-def _inflate(packed: bytes, largest: int) -> bytes:
-    """Inflate all members of an answer, but never more than `largest` bytes."""
-    out = io.BytesIO()
-    while True:
-        stream = zlib.decompressobj(_GZIP_OR_ZLIB)
-        while packed and not stream.eof:
-            out.write(stream.decompress(packed, _PIECE))
-            if out.tell() > largest:
-                raise OverflowError
-            packed = stream.unconsumed_tail
-        if not stream.eof:
-            raise zlib.error("incomplete or truncated stream")
-        packed = stream.unused_data.lstrip(b"\0")  # padding is allowed
-        if not packed:
-            return out.getvalue()
+def _inflate(packed: bytes, most: int) -> bytes:
+    """Inflate an answer, of several gzip members if it must be, up to `most` bytes.
+
+    In one go, into a buffer of the right size, since a gzip stream ends with it: in pieces it would
+    have to win the interpreter back from the consumer after each of them. What begins more like a
+    bomb than like JSON is inflated in pieces all the same, and both end at `most`.
+    """
+    length = int.from_bytes(packed[-4:], "little")
+    natural = 0 < length <= min(most, _MOST_DEFLATED * len(packed))
+    if natural and _ratio(packed) < _STRANGE_RATIO:
+        whole = zlib.decompress(packed, _GZIP_OR_ZLIB, length)
+        # Another member begins with these bytes; by chance they stand elsewhere, too.
+        alone = packed.find(b"\x1f\x8b\x08", 1) < 0
+        if len(whole) == length and (alone or zlib.crc32(whole) == _checksum(packed)):
+            return whole
+    members, left = [], most
+    while packed:
+        member = zlib.decompressobj(_GZIP_OR_ZLIB)
+        members.append(member.decompress(packed, left + 1))
+        left -= len(members[-1])
+        if left < 0:
+            raise OverflowError
+        if not member.eof:
+            raise zlib.error("it is cut off")
+        packed = member.unused_data.lstrip(b"\0")
+    return b"".join(members)
+
+
+def _checksum(packed: bytes) -> int:
+    """Return the checksum that a gzip stream ends with: of its last member."""
+    return int.from_bytes(packed[-8:-4], "little")
+
+
+def _ratio(packed: bytes) -> float:
+    """Return how much larger the beginning of an answer becomes."""
+    sample = packed[:4096]
+    return len(zlib.decompressobj(_GZIP_OR_ZLIB).decompress(sample, 2**22)) / len(sample)
 
 
 def _unpacking_thread() -> ThreadPoolExecutor:
