@@ -43,7 +43,8 @@ from .governor import Backlog, Governor, Signal, Slot, Turn
 
 __all__ = ["Engine", "Listener", "Portal", "Reading", "Settings", "user_agent"]
 
-DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
+API_HOST: Final = "api.anthropic.com"
+DEFAULT_BASE_URL: Final = f"https://{API_HOST}"
 BASE_URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
 ALLOW_HTTP_VARIABLE: Final = "ANTHROPIC_USAGE_ALLOW_HTTP"
 
