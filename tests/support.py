@@ -226,7 +226,10 @@ def every_bucket(asked: Asked) -> Answer:
     first = int(params.get("page", "page_0").removeprefix("page_"))
     last = first + int(params["limit"])
     cost = asked.path.endswith("cost_report")
+    asked_by = [value for name, value in parse_qsl(asked.query) if name == "group_by[]"]
+    names = {name: params.get(f"{name}s[]", "one") for name in asked_by}
     result = {"currency": "USD", "amount": "94.662"} if cost else usage_result()
+    result |= names
     data = [
         bucket(start + number * width, [result], width)
         for number in range(first, min(last, (end - start) // width))

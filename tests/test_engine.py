@@ -12,6 +12,8 @@ import os
 import random
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from anthropic_usage import (
     AsyncUsageClient,
     ConnectionFailed,
     IncompleteReport,
+    IncompleteReportWarning,
     InvalidQuery,
     Retry,
     UsageClient,
@@ -86,23 +89,34 @@ async def test_a_closed_async_client_says_so() -> None:
             await client.users()
 
 
-def test_an_async_client_belongs_to_one_loop() -> None:
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_async_client_works_in_one_loop_after_the_other() -> None:
     with Loopback(every_bucket) as server:
         client = AsyncUsageClient(KEY, base_url=server.url)
 
         async def ask() -> int:
             return (await client.usage(*RANGE).totals()).output_tokens
 
-        async def again() -> None:
-            with pytest.raises(AnthropicUsageError, match="another event loop"):
-                await ask()
+        async def last() -> int:
+            try:
+                return await ask()
+            finally:
+                await client.aclose()
 
-        async def first() -> None:
+        assert asyncio.run(ask()) == asyncio.run(ask()) == asyncio.run(last()) > 0
+
+
+async def test_an_async_client_belongs_to_one_loop_at_a_time() -> None:
+    with Loopback(every_bucket) as server:
+        async with AsyncUsageClient(KEY, base_url=server.url) as client:
+
+            async def ask() -> int:
+                return (await client.usage(*RANGE).totals()).output_tokens
+
             assert await ask() > 0
-            await client._transport._client.aclose()
-
-        asyncio.run(first())
-        asyncio.run(again())
+            with pytest.raises(AnthropicUsageError, match="another event loop"):
+                await asyncio.to_thread(asyncio.run, ask())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -375,3 +389,166 @@ def test_a_count_below_zero_is_no_count() -> None:
         pytest.raises(IncompleteReport, match="output_tokens"),
     ):
         client.usage(*RANGE).totals()
+
+
+def test_what_no_asyncio_drives_says_so() -> None:
+    """As under trio, whose loop is another one."""
+    report = AsyncUsageClient(KEY, base_url="http://127.0.0.1:9").usage(*RANGE)
+    with pytest.raises(AnthropicUsageError, match="needs asyncio"):
+        report.totals().send(None)
+
+
+def test_a_listener_cannot_ask_its_own_client() -> None:
+    said: list[str] = []
+
+    def ask(event: Any) -> None:
+        try:
+            client.workspaces()
+        except AnthropicUsageError as error:
+            said.append(str(error))
+
+    with (
+        Loopback(every_bucket) as server,
+        UsageClient(KEY, base_url=server.url, listener=ask) as client,
+    ):
+        client.usage(*RANGE).totals()
+    assert said == ["a listener cannot ask the client that it listens to"]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
+def test_blocking_reports_that_leave_cost_the_others_nothing(concurrency: int) -> None:
+    def script(asked: Asked) -> Answer:
+        return Answer(400) if asked.params.get("limit") == "1" else slow(asked)
+
+    with (
+        Loopback(script) as server,
+        UsageClient(KEY, base_url=server.url, concurrency=concurrency) as client,
+    ):
+        found: list[int] = []
+
+        def whole() -> None:
+            found.append(client.usage("2026-01-01", "2026-04-01").totals().web_search_requests)
+
+        threads = [threading.Thread(target=whole) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(5):
+            next(iter(client.usage("2026-01-01", "2026-06-01", bucket_width="1h")))
+            with pytest.raises(ApiError):
+                client.usage(*RANGE, limit=1).totals()
+        for thread in threads:
+            thread.join(60)
+        assert found == [6 * 90] * 3
+
+
+def test_a_warning_points_at_whoever_asked() -> None:
+    def holed(asked: Asked) -> Answer:
+        page = json.loads(every_bucket(asked).body)
+        del page["data"][0]
+        return Answer(body=json.dumps(page).encode())
+
+    with Loopback(holed) as server, UsageClient(KEY, base_url=server.url) as client:
+        for read in ("totals", "collect"):
+            with pytest.warns(IncompleteReportWarning, match="has a hole") as caught:
+                getattr(client.usage(*RANGE, strict=False), read)()
+            assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "row"),
+    [
+        ({"group_by": "model"}, {"model": None}),
+        ({"group_by": ["api_key_id", "service_tier"]}, {"api_key_id": "a", "service_tier": None}),
+        ({"group_by": "model", "models": "mine"}, {"model": "other"}),
+        ({"models": "mine"}, {"model": "other"}),
+        ({"group_by": "workspace_id", "workspace_ids": "w1"}, {"workspace_id": None}),
+        ({"context_window": "0-200k"}, {"context_window": "200k-1M"}),
+    ],
+)
+def test_rows_that_contradict_the_question_are_refused(
+    asked_for: dict[str, Any], row: dict[str, Any]
+) -> None:
+    def other(asked: Asked) -> Answer:
+        page = json.loads(every_bucket(asked).body)
+        for bucket in page["data"]:
+            bucket["results"] = [{**result, **row} for result in bucket["results"]]
+        return Answer(body=json.dumps(page).encode())
+
+    with Loopback(other) as server, UsageClient(KEY, base_url=server.url) as client:
+        for read in ("totals", "collect", "to_arrow"):
+            with pytest.raises(IncompleteReport, match="no answer to the question"):
+                getattr(client.usage(*RANGE, **asked_for), read)()
+
+
+def test_a_report_of_unreasonably_many_requests_is_refused_with_their_number() -> None:
+    with Loopback(every_bucket) as server:
+        with UsageClient(KEY, base_url=server.url) as client:
+            for report in (client.claude_code, client.usage):
+                with pytest.raises(InvalidQuery, match="it would take [0-9,]+ requests"):
+                    report("0206-02-01", "2026-02-05")
+        with (
+            UsageClient(KEY, base_url=server.url, max_requests=3) as client,
+            pytest.raises(InvalidQuery, match="31 requests, more than 3"),
+        ):
+            client.claude_code("2026-01-01", "2026-02-01")
+        assert server.asked == []
+
+
+def test_queries_hash() -> None:
+    from anthropic_usage.query import UsageQuery
+
+    made = [UsageQuery.create(*RANGE, models=["a"]) for _ in range(2)]
+    assert len({*made, UsageQuery.create(*RANGE, models="b")}) == 2
+
+
+def test_a_client_that_nobody_closed_does_not_keep_the_program() -> None:
+    program = (
+        "import sys; from anthropic_usage import UsageClient\n"
+        "client = UsageClient('sk-ant-admin01-x', base_url=sys.argv[1])\n"
+        "rows = iter(client.usage('2026-01-01', '2026-06-01', bucket_width='1h')); next(rows)\n"
+        "print('whole')"
+    )
+    with Loopback(every_bucket) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program, server.url], capture_output=True, timeout=60, check=True
+        )
+    assert done.stdout.split() == [b"whole"]
+
+
+@pytest.mark.parametrize("args", [("usage", "--since", "2026-02-01"), ("doctor",)])
+def test_a_key_that_goes_elsewhere_is_said_once(args: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "anthropic_usage", *args],
+        env={
+            **os.environ,
+            "ANTHROPIC_BASE_URL": "https://nobody.invalid",
+            "ANTHROPIC_ADMIN_API_KEY": KEY,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("the key goes to nobody.invalid") == 1
+    assert MARKER not in done.stdout + done.stderr
+
+
+def test_the_doctor_says_once_that_a_key_is_refused() -> None:
+    body = b'{"error": {"type": "authentication_error", "message": "invalid x-api-key"}}'
+    with Loopback(lambda asked: Answer(401, body)) as server:
+        done = subprocess.run(
+            [sys.executable, "-m", "anthropic_usage", "doctor", "--json"],
+            env={
+                **os.environ,
+                "ANTHROPIC_BASE_URL": server.url,
+                "ANTHROPIC_ADMIN_API_KEY": "sk-ant-api03-" + "x" * 20,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["key"]["ok"] is False
+    assert done.stdout.count("invalid x-api-key") == 1
+    assert checks["usage report"]["says"] == "the key is refused"
+    assert done.returncode == 1

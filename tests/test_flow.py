@@ -249,20 +249,35 @@ def test_buckets_that_do_not_exist_yet_are_no_hole(days: tuple[int, ...]) -> Non
 def test_the_api_s_clock_decides_not_this_machine_s() -> None:
     query = usage("2026-02-09", "2026-02-11")
     (window,) = windows(query, NOW)
-    wrong = NOW + 10 * dt.timedelta(hours=1)
-    (emitted,) = run(walk(query, window, retry(), lambda: wrong), [page(9)])
-    assert emitted.value.now == NOW
+    for wrong in (NOW + DAY / 3, NOW - 20 * DAY):
+        (emitted,) = run(walk(query, window, retry(), lambda wrong=wrong: wrong), [page(9)])
+        assert emitted.value.now == NOW
 
 
+@pytest.mark.parametrize("headers", [{}, {"age": "60"}])
 def test_an_answer_of_long_ago_proves_nothing_of_what_is_not_there(
-    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cache's answer, or a clock that is wrong: half a report must not pass for a whole one."""
     monkeypatch.setattr(flow, "STALE", dt.timedelta(hours=12))
     query = usage("2026-02-09", "2026-02-11")
     (window,) = windows(query, NOW)
-    with pytest.raises(IncompleteReport, match="long before this machine's time"):
-        run(walk(query, window, retry(), lambda: NOW + 300 * DAY), [page(9)])
+    old = page(9)
+    stale = Reply(200, {**old.headers, **headers}, old.body)
+    for late in (DAY, 300 * DAY):
+        walked = walk(query, window, retry(), lambda late=late: NOW + late)
+        with pytest.raises(IncompleteReport, match="long before this machine's time"):
+            run(walked, [stale])
+    whole = walk(query, window, retry(), lambda: NOW + 300 * DAY)
+    assert len(run(whole, [page(9, 10)])) == 1  # what is all there needs no clock
+
+
+def test_the_age_of_an_answer_is_added_to_its_date() -> None:
+    query = usage("2026-02-09", "2026-02-11")
+    (window,) = windows(query, NOW)
+    aged = Reply(200, {"date": DATE, "age": str(3 * 86_400)}, page(9).body)
+    with pytest.raises(IncompleteReport, match="no bucket from 2026-02-10"):
+        run(walk(query, window, retry(), lambda: NOW + 3 * DAY), [aged])
 
 
 NOTHING_CLOSED = "Invalid date range: ending date must be after starting date"
@@ -334,7 +349,8 @@ def test_claude_code_days_are_proven_too() -> None:
     assert (first.ends.day, second.ends.day) == (1, 2)
     with pytest.raises(IncompleteReport, match="asked for 2026-02-01, got a record of 2026-02-02"):
         pages(query, records(record("2026-02-02")))
-    with pytest.raises(IncompleteReport, match="came twice"):
-        pages(query, records(record(), more="p2"), records(record()))
+    turned = dict(reversed(record().items()))
+    with pytest.raises(IncompleteReport, match="a page of 2026-02-01 came twice"):
+        pages(query, records(record(), more="p2"), records(turned))
     with pytest.raises(IncompleteReport, match="repeats the cursor"):
         pages(query, records(record(), more="p"), records(record(email="b@x.example"), more="p"))

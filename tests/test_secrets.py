@@ -162,8 +162,9 @@ def test_a_key_of_another_kind_gets_a_warning_not_a_refusal() -> None:
 
 
 def test_base_urls() -> None:
-    with pytest.raises(InvalidQuery, match="unencrypted to api.example.com"):
+    with pytest.raises(InvalidQuery, match="unencrypted to api.example.com: use https, or allow"):
         UsageClient(KEY, base_url="http://api.example.com")
+    assert UsageClient(KEY, base_url="http://api.example.com", allow_http=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for url in (
@@ -203,9 +204,7 @@ def test_nothing_on_disk_holds_the_key(served: tuple[Simulator, Server], tmp_pat
 
 def test_tls_is_always_checked() -> None:
     assert "verify" not in inspect.signature(UsageClient).parameters
-    client = UsageClient(KEY)
-    pools = [lane.client._transport._pool for lane in client._transport._lanes]
-    other = AsyncUsageClient(KEY)
-    pools.append(other._transport._client._transport._pool)
+    clients = (UsageClient(KEY), AsyncUsageClient(KEY))
+    pools = [client._engine._client._transport._pool for client in clients]
     assert {pool._ssl_context.verify_mode for pool in pools} == {ssl.CERT_REQUIRED}
     assert all(pool._ssl_context.check_hostname for pool in pools)

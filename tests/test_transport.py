@@ -140,7 +140,9 @@ def test_a_silent_server_is_given_up_in_time(asynchronous: bool) -> None:
 def test_nobody_listening_is_a_connection_that_failed(asynchronous: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pytest.raises(ConnectionFailed, match=rf"no connection to 127.0.0.1:{port} [^;]*\)$"):
+    with pytest.raises(
+        ConnectionFailed, match=rf"no connection to 127.0.0.1:{port}: nobody listens"
+    ):
         read(asynchronous, totals, base_url=f"http://127.0.0.1:{port}")
 
 

@@ -249,13 +249,18 @@ def test_an_actor_can_have_several_records_a_day(changes: dict[str, Any]) -> Non
     assert report.totals().num_sessions == 2
 
 
-def test_two_keys_of_one_name_can_have_equal_records() -> None:
-    assert code(record(), record()).totals().num_sessions == 2
+def test_two_api_keys_of_one_name_may_have_equal_records() -> None:
+    key = {"type": "api_actor", "api_key_name": "ci"}
+    assert code(record(actor=key), record(actor=key)).totals().num_sessions == 2
+    assert code(*[record(actor=key)] * 3, cuts=(2,)).totals().num_sessions == 3
 
 
-def test_a_page_that_comes_twice_is_refused() -> None:
-    with pytest.raises(IncompleteReport, match="a page of 2026-02-01 came twice"):
-        code(record(), record(), cuts=(1,)).totals()
+def test_a_page_of_records_that_comes_again_is_refused() -> None:
+    first, second = record(), record(terminal_type="tmux")
+    turned = dict(reversed(first.items()))
+    for again in ([first, second], [second, turned]):
+        with pytest.raises(IncompleteReport, match="a page of 2026-02-01 came twice"):
+            code(first, second, *again, cuts=(2,)).totals()
 
 
 @pytest.mark.parametrize(

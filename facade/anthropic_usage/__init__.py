@@ -5,6 +5,8 @@
 ...     client.usage("2026-02-01", "2026-03-01", group_by=["model"]).by("model")
 """
 
+import importlib.metadata
+
 from .client import AsyncUsageClient, UsageClient
 from .errors import (
     AnthropicUsageError,
@@ -22,6 +24,8 @@ from .errors import (
 from .flow import Retry
 from .report import AsyncReport, Report
 from .rows import ClaudeCodeRow, CostRow, ModelUse, UsageRow
+
+__version__ = importlib.metadata.version("anthropic-usage")
 
 __all__ = [
     "AnthropicUsageError",
@@ -44,4 +48,5 @@ __all__ = [
     "Retry",
     "UsageClient",
     "UsageRow",
+    "__version__",
 ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
-from collections.abc import Callable, Iterator
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -17,19 +20,29 @@ from anthropic_admin_client.models.workspace import Workspace
 from . import names
 from .credentials import Credentials
 from .errors import AnthropicUsageError, InvalidQuery
-from .flow import Flow, Retry, walk
+from .flow import Flow, Part, Retry, check_number, walk
 from .local import WHOLE_DAYS, LocalUsageQuery, async_local_parts, local_parts, refuse_zone
-from .moments import Clock, Moment, utc_now
+from .moments import Clock, Moment, parse_moment, rfc3339, utc_now
 from .plan import windows
 from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery, check_version
 from .report import AsyncReport, Report
 from .rows import ClaudeCodeRow, CostRow, UsageRow
-from .transport import AsyncTransport, Listener, Settings, Transport
+from .transport import (
+    Engine,
+    Listener,
+    Portal,
+    Settings,
+    closed_error,
+    engine_here,
+    pages_of,
+)
 from .zones import ZoneName
 
 __all__ = ["AsyncUsageClient", "UsageClient"]
 
 API_VERSION = "2023-06-01"
+MOST_REQUESTS = 3000
+"""More requests than this a report is not asked with, unless the client is told otherwise."""
 
 U = TypeVar("U")
 C = TypeVar("C")
@@ -51,7 +64,9 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         max_in_flight_mb: float = 64.0,
         retry: Retry | None = None,
         listener: Listener | None = None,
-        clock: Clock = utc_now,
+        clock: Clock | None = None,
+        allow_http: bool | None = None,
+        max_requests: int = MOST_REQUESTS,
     ) -> None:
         """Make a client; nothing is sent yet.
 
@@ -68,32 +83,45 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             retry: how long to keep trying.
             listener: is told of every wait and every page, for progress bars.
             clock: the time of day, where the API's `Date` header does not say it.
+            allow_http: send the key unencrypted to another machine; else
+                `ANTHROPIC_USAGE_ALLOW_HTTP=1`. This machine's own addresses need it not.
+            max_requests: refuse a report that would take more.
 
         Raises:
             AuthenticationError: there is no key.
-            InvalidQuery: the base URL, the version or a number is none that can be used.
+            InvalidQuery: the base URL, the version, a number, or what the environment says of
+                proxies and certificates, is none that can be used.
         """
         problem: Exception | None = None
         try:
-            self._settings = Settings(
+            settings = Settings(
                 credentials=Credentials.find(api_key, oauth_token),
                 base_url=base_url,
                 timeout=timeout,
                 concurrency=concurrency,
                 max_in_flight_mb=max_in_flight_mb,
                 listener=listener,
+                allow_http=allow_http,
             )
+            check_number("max_requests", max_requests, 1)
+            if retry is not None and not isinstance(retry, Retry):
+                raise InvalidQuery("retry is no Retry")
+            if clock is not None and not callable(clock):
+                raise InvalidQuery("clock is no function that returns a datetime")
+            version = check_version(anthropic_version)
         except AnthropicUsageError as error:
-            problem = error.with_traceback(None)
-        except (ValueError, TypeError, AttributeError) as error:
-            problem = InvalidQuery(f"an argument of the client cannot be used: {error}")
-        # No frame of a traceback may hold the key.
-        del api_key, oauth_token
+            problem = type(error)(*error.args)
+        except Exception as error:
+            problem = InvalidQuery(f"an argument cannot be used ({type(error).__name__})")
+        # No frame of a traceback may hold the key, nor what was taken for something else.
+        del api_key, oauth_token, base_url, anthropic_version
         if problem is not None:
             raise problem
-        self._version = check_version(anthropic_version)
+        self._settings = settings
+        self._version = version
         self._retry = retry or Retry()
-        self._clock = clock
+        self._clock = clock or utc_now
+        self._max_requests = max_requests
         self._connect()
 
     def usage(
@@ -147,7 +175,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         )
         query = create(
             starting_at,
-            self._clock() if ending_at is None else ending_at,
+            self._now(starting_at) if ending_at is None else ending_at,
             bucket_width=bucket_width,
             group_by=group_by,
             models=models,
@@ -192,7 +220,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
 
         Source: platform.claude.com, api/admin/cost_report. Priority Tier costs are never in it.
         """
-        end = self._clock() if ending_at is None else ending_at
+        end = self._now(starting_at) if ending_at is None else ending_at
         refuse_zone(timezone, starting_at, end, WHOLE_DAYS["cost"])
         query = CostQuery.create(
             starting_at,
@@ -227,7 +255,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         Source: platform.claude.com, manage-claude/claude-code-analytics-api. Data appears within
         about an hour. Its estimated cost overlaps the cost report: never add the two.
         """
-        end = self._clock() if ending_at is None else ending_at
+        end = self._now(starting_at) if ending_at is None else ending_at
         refuse_zone(timezone, starting_at, end, WHOLE_DAYS["claude_code"])
         query = ClaudeCodeQuery.create(
             starting_at,
@@ -250,6 +278,25 @@ class _Reports(abc.ABC, Generic[U, C, D]):
     @abc.abstractmethod
     def report(self, query: Query) -> Any:
         """Return the lazy report of a query made before."""
+
+    def _now(self, starting_at: Moment) -> Moment:
+        """Return the end of a range that has none; raises InvalidQuery if it would be reversed."""
+        now, start = self._clock(), parse_moment(starting_at, "starting_at")
+        if start > now:
+            raise InvalidQuery(
+                f"starting_at (--since) {rfc3339(start)} lies in the future: "
+                "not one day of it exists yet"
+            )
+        return now
+
+    def _check(self, query: Query) -> None:
+        """Refuse a report of unreasonably many requests; raises InvalidQuery."""
+        requests = query.requests(self._clock())
+        if requests > self._max_requests:
+            raise InvalidQuery(
+                f"from {query.starting_at.date()} on it would take {requests:,} requests, more "
+                f"than {self._max_requests:,}: start later, take wider buckets, or ask in parts"
+            )
 
     def _walks(self, query: Query) -> Iterator[Flow]:
         for window in windows(query, self._clock()):
@@ -312,8 +359,11 @@ class UsageClient(
         return self._list(self._lookup(names.service_accounts, limit=limit))
 
     def close(self) -> None:
-        """Close all connections."""
-        self._transport.close()
+        """Close all connections; whoever still reads gets an AnthropicUsageError."""
+        self._closed = True
+        portal, self._portal = self._portal, None
+        if portal is not None and portal.process == os.getpid():
+            portal.close(self._engine)
 
     def __enter__(self) -> Self:
         return self
@@ -326,18 +376,51 @@ class UsageClient(
     ) -> None:
         self.close()
 
+    _portal: Portal | None = None
+
     def _connect(self) -> None:
-        self._transport = Transport(self._settings)
+        self._engine = Engine(self._settings)
+        self._closed = False
+        self._lock = threading.Lock()
 
     def report(self, query: Query) -> Report[Any]:
-        """Return the lazy report of a query made before."""
+        """Return the lazy report of a query made before; raises InvalidQuery if it is too long."""
         if isinstance(query, LocalUsageQuery):
             whole = self.report(query.source)
             return Report(query, lambda: local_parts(query, whole.parts()))
-        return Report(query, lambda: self._transport.run_all(self._walks(query)))
+        self._check(query)
+
+        def source() -> Generator[Part]:
+            portal = self._ready()
+            yield from pages_of(portal, lambda: self._engine.read(self._walks(query)))
+
+        return Report(query, source, lambda take: self._ready().run(lambda: self._all(query, take)))
+
+    async def _all(self, query: Query, take: Callable[[Part], None]) -> None:
+        """Hand all parts to a function that does not block; this runs in the portal."""
+        async with contextlib.aclosing(self._engine.read(self._walks(query))) as parts:
+            async for part in parts:
+                take(part)
+                del part  # or it would be kept while the next one is fetched
 
     def _list(self, flow: Flow) -> list[Any]:
-        return [item for items in self._transport.run(flow) for item in items]
+        return self._ready().run(lambda: _listed(self._engine, flow))
+
+    def _ready(self) -> Portal:
+        """Return the thread that asks, started by now; after a fork the child has its own."""
+        if self._closed:
+            raise closed_error()
+        portal = self._portal
+        if portal is not None and portal.process == os.getpid():
+            return portal
+        if portal is not None:
+            # The parent's sockets and its selector are not to be touched, not even to close them.
+            _OF_PARENTS.append((portal, self._engine))
+            self._lock, self._portal, self._engine = threading.Lock(), None, Engine(self._settings)
+        with self._lock:
+            if self._portal is None:
+                self._portal = Portal()
+            return self._portal
 
 
 class AsyncUsageClient(
@@ -383,8 +466,14 @@ class AsyncUsageClient(
         return await self._list(self._lookup(names.service_accounts, limit=limit))
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._transport.aclose()
+        """Close all connections; whoever still reads gets an AnthropicUsageError."""
+        self._closed = True
+        if self._home is None:
+            await self._engine.aclose()
+            return
+        home = self._home
+        engine, self._home = engine_here(self._engine, home, self._settings)
+        await engine.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -397,15 +486,40 @@ class AsyncUsageClient(
     ) -> None:
         await self.aclose()
 
+    _home: object = None
+
     def _connect(self) -> None:
-        self._transport = AsyncTransport(self._settings)
+        self._engine = Engine(self._settings)
+        self._closed = False
 
     def report(self, query: Query) -> AsyncReport[Any]:
-        """Return the lazy report of a query made before."""
+        """Return the lazy report of a query made before; raises InvalidQuery if it is too long."""
         if isinstance(query, LocalUsageQuery):
             whole = self.report(query.source)
             return AsyncReport(query, lambda: async_local_parts(query, whole.parts()))
-        return AsyncReport(query, lambda: self._transport.run_all(self._walks(query)))
+        self._check(query)
+        return AsyncReport(query, lambda: self._here().read(self._walks(query)))
 
     async def _list(self, flow: Flow) -> list[Any]:
-        return [item async for items in self._transport.run(flow) for item in items]
+        return await _listed(self._here(), flow)
+
+    def _here(self) -> Engine:
+        """Return the engine of the running loop; raises AnthropicUsageError."""
+        if self._closed:
+            raise closed_error()
+        before = self._engine
+        self._engine, self._home = engine_here(self._engine, self._home, self._settings)
+        if before is not self._engine:
+            _OF_PARENTS.append(before)
+        return self._engine
+
+
+_OF_PARENTS: list[Any] = []
+"""What belongs to a loop that is closed or to the process this one was forked from: kept, since
+even its end would touch sockets that are not ours."""
+
+
+async def _listed(engine: Engine, flow: Flow) -> list[Any]:
+    """Return what a lookup holds."""
+    async with contextlib.aclosing(engine.read([flow])) as lists:
+        return [item async for items in lists for item in items]

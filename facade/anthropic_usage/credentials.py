@@ -5,18 +5,15 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping, MutableMapping
 
-from .errors import AuthenticationError, warn
+from .errors import AuthenticationError, InvalidQuery, warn
 
 __all__ = ["KEY_VARIABLES", "OAUTH_VARIABLE", "Credentials"]
 
 KEY_VARIABLES = ("ANTHROPIC_ADMIN_API_KEY", "ANTHROPIC_ADMIN_KEY")
 OAUTH_VARIABLE = "ANTHROPIC_OAUTH_TOKEN"
 _ADMIN_PREFIX = "sk-ant-admin"
-
-E = TypeVar("E", bound=Exception)
 
 
 class Credentials:
@@ -30,7 +27,7 @@ class Credentials:
 
     def __init__(self, secret: str, *, oauth: bool = False, source: str = "argument") -> None:
         if not isinstance(secret, str):
-            raise AuthenticationError(f"the key from {source} is no text")
+            raise InvalidQuery(f"the key from {source} is no text")
         secret = secret.strip()
         if not secret:
             raise AuthenticationError(f"the key from {source} is empty")
@@ -41,12 +38,14 @@ class Credentials:
         self.source = source
         self.kind = "OAuth token" if oauth else "Admin API key"
         if not oauth and not secret.startswith(_ADMIN_PREFIX):
+            self.kind = "API key that is no Admin key by its prefix"
+        if not oauth and not secret.startswith(_ADMIN_PREFIX):
             warn(
                 f"the key from {source} does not start with {_ADMIN_PREFIX}: "
                 "the reports need an Admin API key, not one for inference"
             )
         self._apply = _bearer(secret) if oauth else _key(secret)
-        self._redact = _redactor(secret)
+        self._redact = redactor(secret)
 
     @classmethod
     def find(
@@ -58,11 +57,11 @@ class Credentials:
         """Return what was given, else what the environment holds; raises AuthenticationError."""
         try:
             return cls._find(api_key, oauth_token, environ)
-        except AuthenticationError as error:
-            problem = str(error)
+        except (AuthenticationError, InvalidQuery) as error:
+            problem = type(error)(str(error))
         # Raised anew, so that no frame of the traceback holds the key or the environment.
         del api_key, oauth_token, environ
-        raise AuthenticationError(problem)
+        raise problem
 
     @classmethod
     def _find(
@@ -89,20 +88,11 @@ class Credentials:
 
     def redact(self, text: bytes) -> bytes:
         """Return the text without the secret, should an answer have echoed it."""
+        return self.without(text.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+
+    def without(self, text: str) -> str:
+        """Return the text without the secret, in whatever spelling it stands there."""
         return self._redact(text)
-
-    def scrubbed(self, error: E) -> E:
-        """Return an error without the secret in anything that it says."""
-
-        def clean(value: object) -> object:
-            if not isinstance(value, str):
-                return value
-            return self._redact(value.encode(errors="surrogatepass")).decode(errors="surrogatepass")
-
-        error.args = tuple(clean(arg) for arg in error.args)
-        for name, value in vars(error).items():
-            setattr(error, name, clean(value))
-        return error
 
     def __repr__(self) -> str:
         kind, source = getattr(self, "kind", "none"), getattr(self, "source", "nowhere")
@@ -126,23 +116,46 @@ def _bearer(secret: str) -> Callable[[MutableMapping[str, str]], None]:
     return apply
 
 
-def _redactor(secret: str) -> Callable[[bytes], bytes]:
-    """Return what takes the secret out, however an answer may have written it."""
-    each = "".join(f"(?:{part})" for part in _signs(secret))
-    basic = [base64.b64encode(form.encode()).rstrip(b"=") for form in (secret, f"{secret}:")]
-    pattern = re.compile(each.encode(), re.IGNORECASE)
+_TELLING = 12
+"""So many characters of a secret's beginning tell that it stands there, even if it is cut."""
 
-    def redact(text: bytes) -> bytes:
-        text = pattern.sub(b"[key]", text)
-        for spelling in basic:
-            text = text.replace(spelling, b"[key]")
-        return text
+
+def redactor(*secrets: str) -> Callable[[str], str]:
+    """Return what puts `[key]` in the place of secrets, cut ones too, however they are spelt.
+
+    Each character may stand for itself or as an escape of JSON, of a URL (also escaped twice) or of
+    HTML; the whole may be inside base64, as in basic authentication.
+    """
+    found = []
+    for secret in filter(None, secrets):
+        head = "".join(_spelt(character) for character in secret[:_TELLING])
+        found.append(head + (_REST if len(secret) > _TELLING else ""))
+        found += [re.escape(text) for text in _in_base64(secret)]
+    pattern = re.compile("|".join(found) or r"(?!)")
+
+    def redact(text: str) -> str:
+        return pattern.sub("[key]", text)
 
     return redact
 
 
-def _signs(secret: str) -> Iterator[str]:
-    """Yield a pattern a sign: itself, or as JSON, a URL or a backslash may write it."""
-    for sign in secret:
-        code = ord(sign)
-        yield rf"\\?{re.escape(sign)}|%{code:02x}|\\+u{code:04x}"
+_REST = r"(?:[\w.~+/=-]|\\+u00[0-9A-Fa-f]{2}|\\+/|%(?:25)*[0-9A-Fa-f]{2}|&#x?[0-9A-Fa-f]+;)*"
+"""What may follow a secret's beginning, in any spelling."""
+
+
+def _spelt(character: str) -> str:
+    """Return a pattern of the spellings of one character."""
+    code = f"{ord(character):02x}"
+    hexadecimal = "".join(f"[{d}{d.upper()}]" for d in code)
+    forms = [rf"\\*{re.escape(character)}", rf"\\+u00{hexadecimal}", rf"%(?:25)*{hexadecimal}"]
+    forms += [f"&#0*{ord(character)};", f"&#[xX]0*{hexadecimal};"]
+    return f"(?:{'|'.join(forms)})"
+
+
+def _in_base64(secret: str) -> list[str]:
+    """Return what of a secret's base64 is the same whatever stands before and behind it."""
+    texts = []
+    for before in range(3) if len(secret) >= _TELLING else ():
+        coded = base64.b64encode(b"\0" * before + secret.encode()).decode().rstrip("=")
+        texts.append(coded[(before * 8 + 5) // 6 : len(coded) - 1])
+    return texts + [text.translate(str.maketrans("+/", "-_")) for text in texts]

@@ -6,9 +6,12 @@ the key.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import sys
 import types
 import warnings
+from collections.abc import Callable, Iterator
 
 __all__ = [
     "AnthropicUsageError",
@@ -27,6 +30,13 @@ __all__ = [
 
 class AnthropicUsageError(Exception):
     """Base of every error this package raises on purpose."""
+
+    def say_without(self, redact: Callable[[str], str]) -> None:
+        """Take secrets out of every text that the error holds."""
+        self.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in self.args)
+        for name, value in vars(self).items():
+            if isinstance(value, str):
+                setattr(self, name, redact(value))
 
 
 class InvalidQuery(AnthropicUsageError, ValueError):
@@ -85,7 +95,8 @@ class IncompleteReport(AnthropicUsageError):
 
 
 class ConnectionFailed(AnthropicUsageError):
-    """The API could not be reached, or kept breaking off, until the retry budget was spent."""
+    """The API could not be reached, kept breaking off until the retry budget was spent, or sent
+    more than may be held."""
 
 
 class MissingExtra(AnthropicUsageError, ImportError):
@@ -100,12 +111,38 @@ class NothingMatchedWarning(UserWarning):
     """A report that was filtered by models or ids is empty: a name may be wrong, and 0 no truth."""
 
 
+_Held = list[tuple[str, type[Warning]]]
+_HELD: contextvars.ContextVar[_Held | None] = contextvars.ContextVar("held", default=None)
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn, pointing at the line outside this package that led here."""
+    held = _HELD.get()
+    if held is not None:
+        held.append((message, category))
+        return
     depth, frame = 1, sys._getframe()
     while frame.f_back is not None and _is_ours(frame):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, category, stacklevel=depth)
+
+
+@contextlib.contextmanager
+def held_warnings() -> Iterator[_Held]:
+    """Keep what is warned of in here, tasks begun in here included, for whoever asked to say it:
+    where a task or another thread does the work, no frame of theirs is in sight."""
+    held: _Held = []
+    token = _HELD.set(held)
+    try:
+        yield held
+    finally:
+        _HELD.reset(token)
+
+
+def say_held(held: _Held) -> None:
+    """Warn of what was kept, once each."""
+    while held:
+        warn(*held.pop(0))
 
 
 def _is_ours(frame: types.FrameType) -> bool:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import hashlib
+import json
+import math
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from .errors import (
     ApiError,
@@ -22,6 +24,7 @@ from .errors import (
     ConnectionFailed,
     IncompleteReport,
     IncompleteReportWarning,
+    InvalidQuery,
     PermissionDenied,
     RateLimited,
     warn,
@@ -44,7 +47,6 @@ __all__ = [
     "Wait",
     "exchange",
     "hole",
-    "sendable",
     "walk",
 ]
 
@@ -56,6 +58,8 @@ sometimes later (manage-claude/usage-cost-api), and for Claude Code an hour
 _LONGEST_CURSOR: Final = 8192
 STALE: Final = dt.timedelta(hours=12)
 """An answer dated so long before this machine's time proves nothing of what is not there yet."""
+
+_MOST_PAGES: Final = 100_000
 
 
 @attrs.frozen
@@ -131,12 +135,21 @@ class Retry:
     ahead), else exponential backoff with full jitter between 0 and `base * 2**n`, at most `cap`.
     """
 
-    attempts: int = attrs.field(default=8, validator=attrs.validators.ge(1))
-    seconds: float = attrs.field(default=300.0, validator=attrs.validators.ge(0))
-    base: float = attrs.field(default=0.5, validator=attrs.validators.gt(0))
-    cap: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+    attempts: int = 8
+    seconds: float = 300.0
+    base: float = 0.5
+    cap: float = 30.0
     random: Callable[[], float] = attrs.field(default=random.random, repr=False)
     monotonic: Callable[[], float] = attrs.field(default=time.monotonic, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Raise InvalidQuery for what cannot be used."""
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int):
+            raise InvalidQuery("Retry's attempts is no whole number")
+        for name, least in (("attempts", 1), ("seconds", 0), ("base", 1e-9), ("cap", 1e-9)):
+            check_number(f"Retry's {name}", getattr(self, name), least, math.inf)
+        if not callable(self.random) or not callable(self.monotonic):
+            raise InvalidQuery("Retry's random and monotonic are functions without arguments")
 
     def delay(self, attempt: int, reply: Reply | Failure, now: dt.datetime) -> float:
         """Return how many seconds to wait before attempt number `attempt + 1`."""
@@ -146,6 +159,14 @@ class Retry:
                 return asked
         ceiling: float = min(self.cap, self.base * 2 ** (attempt - 1))
         return ceiling * self.random()
+
+
+def check_number(name: str, value: object, least: float, most: float = 1e9) -> None:
+    """Raise InvalidQuery unless `value` is a number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidQuery(f"{name} is no number")
+    if not least <= value <= most:
+        raise InvalidQuery(f"{name} is {value:g}; it takes {least:g} to {most:g}")
 
 
 def exchange(
@@ -175,14 +196,19 @@ def exchange(
             # From the first failure on: before it, time passes in queues, not in trying.
             deadline = retry.monotonic() + retry.seconds
         delay = retry.delay(attempt, reply, clock())
-        most = reply.attempts if isinstance(reply, Failure) and reply.attempts else retry.attempts
-        if attempt >= min(retry.attempts, most) or retry.monotonic() + delay > deadline:
+        useful = reply.attempts if isinstance(reply, Failure) and reply.attempts else retry.attempts
+        if attempt >= min(retry.attempts, useful) or retry.monotonic() + delay > deadline:
             raise failed(reply, attempt, delay)
         throttled = isinstance(reply, Reply) and reply.status in (429, 529)
         yield Wait(delay, _cause(reply), throttled)
 
 
-def walk(query: Query, window: Window, retry: Retry, clock: Clock = utc_now) -> Flow:
+def walk(
+    query: Query,
+    window: Window,
+    retry: Retry,
+    clock: Clock = utc_now,
+) -> Flow:
     """Fetch one window of a report page by page, emit each page as a `Part`, and prove it whole.
 
     A window that proves too much for the API (413, or 504 and timeouts twice) is halved. A cost
@@ -209,12 +235,13 @@ def _pages(
     """Walk a window; returns how far it came before it was too much, and the API's time."""
     proof = _RecordProof(query, window) if query.records else _BucketProof(query, window)
     cursor: str | None = None
-    cursors: set[str] = set()
 
     def tolerate(reply: Reply | Failure, slow: int) -> bool:
         return _nothing_closed_yet(query, window, reply, clock) or (
             window.ending_at - proof.last > query.width and _too_much(reply, slow)
         )
+
+    trail = Trail()
 
     while True:
         request = query.request(window.starting_at, window.ending_at, cursor)
@@ -227,20 +254,14 @@ def _pages(
         begins = proof.last
         proof.check(page, reply.body)
         if not page.has_more:
-            proof.finish(now)
-            if proof.last < window.ending_at and clock() - now > STALE:
-                raise IncompleteReport(
-                    f"the {query.report} report ends at {rfc3339(proof.last)}, and its answer is "
-                    f"dated {rfc3339(now)}, long before this machine's time: either a cache "
-                    "answered, or this machine's clock is wrong"
-                )
+            proof.finish(now, _stale(now, clock))
         yield Emit(Part(page, reply.body, begins, proof.last, now))
         if not page.has_more:
             return window.ending_at, now
         cursor = page.next_page
-        if not cursor or cursor in cursors or not page.data or not sendable(cursor):
-            raise IncompleteReport(_broken_cursor(query, page, cursor, proof.last))
-        cursors.add(cursor)
+        if wrong := trail.wrong(cursor, bool(page.data)):
+            after = rfc3339(proof.last)
+            raise IncompleteReport(f"the {query.report} report is not whole: after {after} {wrong}")
 
 
 def _too_much(reply: Reply | Failure, slow: int) -> bool:
@@ -252,21 +273,30 @@ def _timed_out(reply: Reply | Failure) -> bool:
     return reply.timed_out if isinstance(reply, Failure) else reply.status == 504
 
 
-def sendable(cursor: str) -> bool:
-    """Tell whether a URL can hold the cursor."""
-    return len(cursor) <= _LONGEST_CURSOR and cursor.isprintable()
+class Trail:
+    """The cursors of one walk, of a report or of names: each new, short, and behind some data."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def wrong(self, cursor: object, data: bool) -> str:
+        """Take the next cursor; returns what is wrong with it, or nothing."""
+        if not cursor:
+            return "it says there is more but gives no next_page to ask for it"
+        if not data:
+            return "it sent a page without data that says there is more"
+        if not isinstance(cursor, str) or len(cursor) > _LONGEST_CURSOR or not _plain(cursor):
+            return "it gives a next_page that no request can hold"
+        if cursor in self._seen:
+            return "it repeats the cursor of a page already read, so it would never end"
+        if len(self._seen) >= _MOST_PAGES:
+            return f"it goes on after {_MOST_PAGES:,} pages"
+        self._seen.add(cursor)
+        return ""
 
 
-def _broken_cursor(query: Query, page: Page, cursor: str | None, last: dt.datetime) -> str:
-    if not cursor:
-        what = "says there is more but gives no next_page to ask for it"
-    elif not page.data:
-        what = "sent a page without data that says there is more"
-    elif not sendable(cursor):
-        what = "gives a next_page that no request can hold"
-    else:
-        what = "repeats the cursor of a page already read, so it would never end"
-    return f"the {query.report} report is not whole: after {rfc3339(last)} it {what}"
+def _plain(cursor: str) -> bool:
+    return cursor.isprintable() and not any("\ud800" <= sign <= "\udfff" for sign in cursor)
 
 
 class _BucketProof:
@@ -294,9 +324,18 @@ class _BucketProof:
                 self._hole(start)
             self.last = in_utc(end)
 
-    def finish(self, now: dt.datetime) -> None:
-        """Take the window as ended; buckets at its end may be missing only while they are new."""
+    def finish(self, now: dt.datetime, here: dt.datetime | None) -> None:
+        """Take the window as ended; buckets at its end may be missing only while they are new.
+
+        `here` is this machine's time, where `now`, the answer's, lies far behind it.
+        """
         width = self.query.width
+        missing = self.last < self.window.ending_at
+        if here is not None and missing and self.last + width <= here - SETTLING:
+            raise self._error(
+                f"nothing from {_say(self.last)} on, in an answer dated {_say(now)}, long before "
+                f"this machine's time, {_say(here)}: either a cache answered, or a clock is wrong"
+            )
         if self.last < self.window.ending_at and self.last + width <= now - SETTLING:
             self._hole(min(self.window.ending_at, floor(now - SETTLING, width)))
 
@@ -311,14 +350,14 @@ class _BucketProof:
 class _RecordProof:
     """Records must be of the day asked for, and no page may come again.
 
-    Two keys of one name can have equal records, so records alone are no sign of a repeated page.
+    Equal records are two: an API key is known by its name there, and two keys may share one.
     """
 
     def __init__(self, query: Query, window: Window) -> None:
         self.query = query
         self.window = window
         self.last = window.starting_at
-        self.seen: set[bytes] = set()
+        self._pages: set[bytes] = set()
 
     def check(self, page: Page, body: bytes) -> None:
         """Take the page's records as the next ones."""
@@ -330,17 +369,23 @@ class _RecordProof:
                     f"the claude_code report is not whole: asked for {day}, "
                     f"got a record of {_say(record.date)}"
                 )
-        if page.data:
-            content = msgspec.json.encode(page.data, order="sorted")
-            if content in self.seen:
+        if page.data and (page.has_more or self._pages):
+            seen = _fingerprint(body)
+            if seen in self._pages:
                 raise IncompleteReport(
                     f"the claude_code report is not whole: a page of {day} came twice"
                 )
-            self.seen.add(content)
+            self._pages.add(seen)
 
-    def finish(self, now: dt.datetime) -> None:
+    def finish(self, now: dt.datetime, here: dt.datetime | None) -> None:
         """Take the day as ended; one without records is one without use."""
         self.last = self.window.ending_at
+
+
+def _fingerprint(body: bytes) -> bytes:
+    """Return what pages of the same records have in common, however their keys are ordered."""
+    records = (json.dumps(record, sort_keys=True) for record in json.loads(body)["data"])
+    return hashlib.sha256("\n".join(sorted(records)).encode()).digest()
 
 
 def hole(query: Query, start: dt.datetime, end: dt.datetime) -> None:
@@ -366,7 +411,11 @@ def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) ->
     if reply.status == 401:
         error, advice = AuthenticationError, "check the Admin API key, or the token"
     elif reply.status == 403:
-        error, advice = PermissionDenied, "this needs an Admin API key or an org:admin token"
+        error = PermissionDenied
+        advice = (
+            "this needs an Admin API key or an org:admin token; an individual account has none: "
+            "make an organization in the Console"
+        )
     elif reply.status == 429:
         error = RateLimited
         if delay is not None and delay > 1:
@@ -376,10 +425,10 @@ def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) ->
     elif reply.status == 404:
         advice = "this endpoint is not there: check ANTHROPIC_BASE_URL, or whether your plan has it"
     return error(
-        _one_line(detail.message) or f"an answer without an explanation (HTTP {reply.status})",
+        one_line(detail.message) or f"an answer without an explanation (HTTP {reply.status})",
         status=reply.status,
-        type=_one_line(detail.type) or None,
-        request_id=_one_line(body.request_id or reply.headers.get("request-id")) or None,
+        type=one_line(detail.type) or None,
+        request_id=one_line(body.request_id or reply.headers.get("request-id")) or None,
         advice=advice,
     )
 
@@ -389,7 +438,20 @@ def server_time(reply: Reply, clock: Clock = utc_now) -> dt.datetime:
 
     It decides which buckets can exist, so a wrong clock here must not decide it.
     """
-    return _http_date(reply.headers.get("date")) or clock()
+    date = _http_date(reply.headers.get("date"))
+    if date is None:
+        return clock()
+    age = min(_number(reply.headers.get("age")) or 0.0, 1e9)  # since a cache got the answer
+    try:
+        return date + dt.timedelta(seconds=age)
+    except OverflowError:
+        return date
+
+
+def _stale(now: dt.datetime, clock: Clock) -> dt.datetime | None:
+    """Return this machine's time if an answer's lies so far behind that it proves nothing."""
+    here = clock()
+    return here if here - now > STALE else None
 
 
 def _worth_retrying(reply: Reply | Failure) -> bool:
@@ -438,15 +500,20 @@ def _nothing_closed_yet(query: Query, window: Window, reply: Reply | Failure, cl
         and reply.status == 400
         and "ending date must be after starting date"
         in (decode_error(reply.body).error.message or "")
-        and window.starting_at + query.width > server_time(reply, clock) - SETTLING
+        and _open(window.starting_at + query.width, server_time(reply, clock), clock)
     )
+
+
+def _open(end: dt.datetime, now: dt.datetime, clock: Clock) -> bool:
+    """Tell whether a day that ends so may not be closed yet; a stale answer cannot say so."""
+    return end > (_stale(now, clock) or now) - SETTLING
 
 
 def _cause(reply: Reply | Failure) -> str:
     if isinstance(reply, Failure):
         return reply.reason
     detail = decode_error(reply.body).error
-    return f"{reply.status} {_one_line(detail.type)}".strip()
+    return f"{reply.status} {one_line(detail.type)}".strip()
 
 
 def _number(text: str | None) -> float | None:
@@ -472,7 +539,7 @@ def _reset(text: str) -> dt.datetime | None:
         return None
 
 
-def _one_line(text: str | None) -> str:
+def one_line(text: str | None) -> str:
     """Make a text from outside fit for a message: one line, no control characters, not endless."""
     kept = "".join(c if c.isprintable() else " " for c in text or "")
     return " ".join(kept.split())[:500]

@@ -92,7 +92,7 @@ class Fold:
         groups, key_of = self.groups, self._key
         for bucket in page.data:
             begin = self._begin(bucket.starting_at)
-            results = usage_results(bucket)
+            results = usage_results(bucket, self.query)
             if not results:
                 continue
             if not self._static:

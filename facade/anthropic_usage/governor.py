@@ -1,58 +1,108 @@
 """How hard a client may press the API: requests under way, pauses, and bytes not yet consumed.
 
-Pure bookkeeping; the transports own locks, threads and tasks. When the API says "too many", every
-window slows down together and recovers slowly (additive increase, multiplicative decrease).
+When the API says "too many", every window slows down together and recovers slowly (additive
+increase, multiplicative decrease). A request has its turn within `async with`, so however it ends,
+the turn is given back and whoever waits for it is woken.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-__all__ = ["Backlog", "Governor", "Slot"]
+import attrs
+
+__all__ = ["Backlog", "Governor", "Signal", "Slot", "Turn"]
+
+
+class Signal:
+    """Wakes whoever waits for something to change.
+
+    `notify` never waits, so a `finally` may call it. It belongs to no event loop until somebody
+    waits.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in order, so that nobody starves
+
+    def notify(self) -> None:
+        """Let everybody look again."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def until(self, delay: Callable[[], float | None]) -> None:
+        """Wait until `delay` is 0; else it is seconds, or None: until something changes."""
+        while (seconds := delay()) != 0:
+            changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[changed] = None
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await changed
+            finally:
+                del self._waiting[changed]
+
+
+@attrs.define
+class Turn:
+    """Leave to send one request; `accepted` is what came of it."""
+
+    slowdowns: int
+    accepted: bool = False
 
 
 class Governor:
     """Shared by everything one client sends."""
 
-    def __init__(self, concurrency: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        concurrency: int,
+        signal: Signal,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.most = concurrency
         self.allowed = float(concurrency)
         self.active = 0
+        self._signal = signal
         self._monotonic = monotonic
         self._not_before = 0.0
         self._slowdowns = 0
 
-    def delay(self) -> float | None:
-        """Return 0 if a request may start now, the seconds to wait, or None: until another ends."""
-        pause = self._not_before - self._monotonic()
-        if pause > 0:
-            return pause
-        return 0.0 if self.active < max(1, int(self.allowed)) else None
-
-    def begin(self) -> int:
-        """Count a request as under way; returns what `throttle` wants to know of it."""
+    @contextlib.asynccontextmanager
+    async def turn(self, fits: Callable[[], bool]) -> AsyncIterator[Turn]:
+        """Wait for leave to send a request whose answer `fits`; given back however it ends."""
+        await self._signal.until(lambda: self._delay() if fits() else None)
         self.active += 1
-        return self._slowdowns
+        turn = Turn(self._slowdowns)
+        try:
+            yield turn
+        finally:
+            self.active -= 1
+            if turn.accepted:
+                self.allowed = min(float(self.most), self.allowed + 1 / self.allowed)
+            self._signal.notify()
 
-    def end(self, accepted: bool) -> None:
-        """Count a request as over; one that was `accepted` earns a little more speed."""
-        self.active -= 1
-        if accepted:
-            self.allowed = min(float(self.most), self.allowed + 1 / self.allowed)
-
-    def throttle(self, begun: int, seconds: float) -> None:
+    def throttle(self, turn: Turn, seconds: float) -> None:
         """Halve the speed and pause everybody for `seconds`.
 
         Requests that began before the last slowdown do not slow things down again: they could not
         know of it.
         """
-        if begun == self._slowdowns:
+        if turn.slowdowns == self._slowdowns:
             self._slowdowns += 1
             self.allowed = max(1.0, self.allowed / 2)
         self._not_before = max(self._not_before, self._monotonic() + seconds)
+
+    def _delay(self) -> float | None:
+        pause = self._not_before - self._monotonic()
+        if pause > 0:
+            return pause
+        return 0.0 if self.active < max(1, int(self.allowed)) else None
 
 
 class Backlog:

@@ -21,7 +21,7 @@ from anthropic_admin_client.models.api_key_status import ApiKeyStatus
 from anthropic_admin_client.types import UNSET
 
 from .errors import IncompleteReport, InvalidQuery
-from .flow import Emit, Failure, Flow, Reply, Retry, Step, exchange, sendable
+from .flow import Emit, Failure, Flow, Reply, Retry, Step, Trail, exchange, one_line
 from .moments import Clock
 
 __all__ = ["api_keys", "organization", "service_accounts", "users", "workspaces"]
@@ -136,20 +136,22 @@ def _walk(
 ) -> Flow:
     """Emit a list page by page until it ends; a cursor that cannot go on is IncompleteReport."""
     cursor: str | None = None
-    cursors: set[str] = set()
+    trail = Trail()
     while True:
         page = yield from _read(what, request(cursor), parse, retry, clock)
-        yield Emit(page.data)
         if hasattr(page, "has_more"):
             more, cursor = page.has_more, page.last_id
         else:
             more, cursor = page.next_page is not None, page.next_page
+        if not isinstance(page.data, list) or not isinstance(more, bool):
+            raise IncompleteReport(f"the answer to {what} is not of the documented shape")
+        if more and (wrong := trail.wrong(cursor, bool(page.data))):
+            raise IncompleteReport(
+                f"the list of {what} is not whole, it says not how to go on: {wrong}"
+            )
+        yield Emit(page.data)
         if not more:
             return
-        usable = isinstance(cursor, str) and cursor not in cursors and sendable(cursor)
-        if not cursor or not usable or not page.data:
-            raise IncompleteReport(f"the list of {what} says there is more, but not how to go on")
-        cursors.add(cursor)
 
 
 def _read(
@@ -159,9 +161,17 @@ def _read(
     assert isinstance(reply, Reply)  # noqa: S101
     try:
         return parse(json.loads(reply.body))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise IncompleteReport(
-            f"the answer to {what} is not of the documented shape: {type(error).__name__} {error}"
+            f"the answer to {what} is not of the documented shape: {type(error).__name__} "
+            f"{one_line(str(error))}"
         ) from None
 
 

@@ -126,6 +126,27 @@ class Query:
         """The row dimensions this query asks for, in the rows' order."""
         return tuple(name for name in self.row.DIMENSIONS if name in self.group_by)
 
+    @property
+    def never_null(self) -> tuple[str, ...]:
+        """The dimensions of these that every result has, once it is grouped by them."""
+        return ()
+
+    @property
+    def filtered(self) -> Mapping[str, tuple[str, ...]]:
+        """Row dimensions -> the only values asked for."""
+        return {}
+
+    def requests(self, now: dt.datetime) -> int:
+        """Return how many requests the report takes at least: one a page, up to `now`."""
+        end = min(self.ending_at, max(self.starting_at + self.width, now + DAY))
+        windows = -(-(end - self.starting_at) // self.window)
+        return windows * self.pages
+
+    @property
+    def pages(self) -> int:
+        """How many pages a whole window takes at least."""
+        return -(-(self.window // self.width) // self.limit)
+
     def columns(self) -> tuple[str, ...]:
         """The fields worth showing of this query's rows: no column for what was not asked."""
         row = self.row
@@ -190,7 +211,7 @@ class UsageQuery(Query):
     MOST_DIMENSIONS: ClassVar = 5
 
     bucket_width: str
-    filters: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    filters: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict, hash=False)
 
     @classmethod
     def create(
@@ -230,6 +251,19 @@ class UsageQuery(Query):
     @property
     def width(self) -> dt.timedelta:
         return self.WIDTHS[self.bucket_width][0]
+
+    @property
+    def never_null(self) -> tuple[str, ...]:
+        return tuple(n for n in ("model", "service_tier", "context_window") if n in self.group_by)
+
+    @property
+    def filtered(self) -> Mapping[str, tuple[str, ...]]:
+        # `speeds` is the beta's, whose field may not come back.
+        return {
+            name if name == "context_window" else name[:-1]: values
+            for name, values in self.filters.items()
+            if name != "speeds"
+        }
 
     @property
     def window(self) -> dt.timedelta:
@@ -306,6 +340,10 @@ class CostQuery(Query):
         return DAY * self.MOST_DAYS
 
     @property
+    def never_null(self) -> tuple[str, ...]:
+        return ("description",) if "description" in self.group_by else ()
+
+    @property
     def dimensions(self) -> tuple[str, ...]:
         asked = {*self.group_by, "currency"}
         if "description" in asked:
@@ -370,6 +408,10 @@ class ClaudeCodeQuery(Query):
             page=UNSET if page is None else page,
             anthropic_version=self.anthropic_version,
         )
+
+    @property
+    def pages(self) -> int:
+        return 1  # nobody knows how many records a day has
 
 
 def _range(

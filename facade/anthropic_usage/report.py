@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from typing import IO, TYPE_CHECKING, Generic, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import IO, TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from .errors import InvalidQuery, NothingMatchedWarning, warn
 from .flow import SETTLING, Part, hole
 from .fold import Fold
-from .moments import DAY, floor, rfc3339
+from .moments import DAY, floor, rfc3339, utc_now
 from .query import Query
 from .rows import Row
 from .sinks.columns import ArrowSink, ParquetSink, require, to_pandas, to_polars
@@ -32,6 +32,14 @@ __all__ = ["AsyncReport", "Report"]
 R = TypeVar("R", bound=Row)
 T = TypeVar("T")
 Target = str | os.PathLike[str] | IO[str]
+
+
+class Parts(Protocol):
+    """Parts of a report, to be closed behind their reader."""
+
+    def __aiter__(self) -> AsyncIterator[Part]: ...
+
+    async def aclose(self) -> None: ...
 
 
 class _Extent:
@@ -58,6 +66,11 @@ class _Extent:
     def settled_until(self) -> dt.datetime:
         """Return up to where nothing can change; raises InvalidQuery if no day has closed."""
         query = self.query
+        if query.starting_at > (self.now or utc_now()):
+            raise InvalidQuery(
+                f"starting_at (--since) {rfc3339(query.starting_at)} lies in the future: "
+                "not one day of it exists yet"
+            )
         if query.report == "cost" and self.ends <= query.starting_at:
             raise InvalidQuery(
                 f"no day from {query.starting_at:%Y-%m-%d} on has closed yet: the cost report "
@@ -129,9 +142,20 @@ class Report(_Lazy[R]):
     ConnectionFailed if it cannot be reached.
     """
 
-    def __init__(self, query: Query, source: Callable[[], Generator[Part]]) -> None:
+    def __init__(
+        self,
+        query: Query,
+        source: Callable[[], Generator[Part]],
+        drive: Callable[[Callable[[Part], None]], None] | None = None,
+    ) -> None:
+        """Make a report of the parts of `source`.
+
+        `drive` hands all parts to a function that does not block, where that is cheaper than to
+        hand over one by one.
+        """
         super().__init__(query)
         self._source = source
+        self._drive = drive
 
     def __iter__(self) -> Iterator[R]:
         with contextlib.closing(self.parts()) as parts:
@@ -152,15 +176,15 @@ class Report(_Lazy[R]):
 
         `dimensions` are row dimensions that `group_by` asked for, or `day`, `week`, `month`.
         """
-        return self._pour(_Groups[R](self.query, dimensions))
+        return self._add_up(_Groups[R](self.query, dimensions))
 
     def totals(self) -> R:
         """Return everything as one row."""
-        return self._pour(_Groups[R](self.query, ()))[0]
+        return self._add_up(_Groups[R](self.query, ()))[0]
 
     def collect(self) -> Report[R]:
         """Return the same report, held in memory: asking it anything more costs no request."""
-        kept = [_readable(part) for part in self.parts()]
+        kept = [_readable(part, self.query) for part in self.parts()]
         report: Report[R] = Report(self.query, lambda: (part for part in kept))
         report._like(self)
         return report
@@ -183,7 +207,7 @@ class Report(_Lazy[R]):
 
     def to_arrow(self) -> pyarrow.Table:
         """Return an Arrow table with decimal money. Needs the extra `arrow`."""
-        return self._pour(ArrowSink(self.query))
+        return self._add_up(ArrowSink(self.query))
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a pandas frame; money is `Decimal`. Needs the extra `pandas`."""
@@ -195,7 +219,17 @@ class Report(_Lazy[R]):
         require("polars", "polars")
         return to_polars(self.to_arrow())
 
+    def _add_up(self, sink: Sink[T]) -> T:
+        """Read into a sink that only computes: beside the decoder, without handing pages over."""
+        if self._drive is None:
+            return self._pour(sink)
+        extent = _Extent(self.query)
+        self._drive(lambda part: sink.add(extent.take(part).page))
+        self._end(extent)
+        return sink.finish()
+
     def _pour(self, sink: Sink[T]) -> T:
+        """Read into a sink that may write somewhere, in the caller's thread."""
         try:
             with contextlib.closing(self.parts()) as parts:
                 for part in parts:
@@ -210,7 +244,7 @@ class Report(_Lazy[R]):
 class AsyncReport(_Lazy[R]):
     """A report over asyncio: the same as `Report`, with `async for` and `await`."""
 
-    def __init__(self, query: Query, source: Callable[[], AsyncGenerator[Part]]) -> None:
+    def __init__(self, query: Query, source: Callable[[], Parts]) -> None:
         super().__init__(query)
         self._source = source
 
@@ -239,7 +273,7 @@ class AsyncReport(_Lazy[R]):
 
     async def collect(self) -> AsyncReport[R]:
         """See `Report.collect`."""
-        kept = [_readable(part) async for part in self.parts()]
+        kept = [_readable(part, self.query) async for part in self.parts()]
 
         async def again() -> AsyncGenerator[Part]:
             for part in kept:
@@ -287,11 +321,11 @@ class AsyncReport(_Lazy[R]):
             raise
 
 
-def _readable(part: Part) -> Part:
+def _readable(part: Part, query: Query) -> Part:
     """Return the part once its every result was read; raises IncompleteReport."""
     if isinstance(part.page, UsagePage):
         for bucket in part.page.data:
-            usage_results(bucket)
+            usage_results(bucket, query)
     return part
 
 

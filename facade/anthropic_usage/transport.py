@@ -1,55 +1,66 @@
-"""Drives flows over HTTP, sync and async; the only module that knows httpx.
+"""The one engine: drives flows over HTTP, for asyncio; the only module that knows httpx.
 
-It adds the key to each request and takes care that nothing else ever holds it: what httpx raises
-is turned into a `Failure` at once, so no traceback leads to a request's headers. Windows are
-fetched side by side under one governor a client, and what they emit is handed on in order.
+A blocking client runs the same engine in a thread of its own (`Portal`), to which a question goes
+whole. The engine adds the key to each request and takes care that nothing else ever holds it: what
+httpx raises is turned into a `Failure` at once, so no traceback leads to a request's headers, and
+every error leaves through `Engine.drive`, which takes the key out of its words. Windows are fetched
+side by side under one governor a client, and what they emit is handed on in order.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import importlib.metadata
+import importlib.util
 import ipaddress
 import os
 import socket
 import ssl
+import sys
 import threading
+import urllib.request
+import weakref
 import zlib
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, Final, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 import httpx
 
-from .credentials import Credentials
-from .errors import AnthropicUsageError, InvalidQuery
-from .flow import Failure, Flow, Part, Reply, Send, Step, Wait
-from .governor import Backlog, Governor, Slot
+from .credentials import Credentials, redactor
+from .errors import (
+    AnthropicUsageError,
+    InvalidQuery,
+    held_warnings,
+    say_held,
+)
+from .flow import Failure, Flow, Part, Reply, Send, Step, Wait, check_number
+from .governor import Backlog, Governor, Signal, Slot, Turn
 
-__all__ = ["AsyncTransport", "Listener", "Settings", "Transport"]
+__all__ = ["Engine", "Listener", "Portal", "Reading", "Settings", "user_agent"]
 
-DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
-PLAIN_HTTP: Final = "ANTHROPIC_USAGE_ALLOW_HTTP"
-"""Set to 1, it allows a base URL without TLS beyond this machine."""
+API_HOST: Final = "api.anthropic.com"
+DEFAULT_BASE_URL: Final = f"https://{API_HOST}"
+BASE_URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
+ALLOW_HTTP_VARIABLE: Final = "ANTHROPIC_USAGE_ALLOW_HTTP"
+
+Listener = Callable[[Wait | Part], None]
+"""Told of every wait and every page, in the engine's thread; for progress bars."""
 
 T = TypeVar("T")
-Listener = Callable[[Wait | Part], None]
-"""Told of every wait and every page; for progress bars."""
 
 _GZIP_OR_ZLIB: Final = 47
 """zlib's window bits for "either, by its header"."""
 
-_PATIENCE: Final = 1.0
-"""Seconds to wait for a thread whose request was broken off; a daemon, it ends by itself later."""
+_PATIENCE: Final = 0.5
+"""Seconds for what was broken off to tidy up; it ends by itself later."""
 
 _SLOWEST: Final = 10
-"""How many times the time-out an answer may take from its first byte to its last."""
-
-_LARGEST: Final = 4
-"""How many times the budget of answers in flight a single answer may be."""
+"""How many times the time-out an answer may take from the request to its last byte."""
 
 _STRANGE_RATIO: Final = 250
 """JSON of reports shrinks to a tenth or a fiftieth."""
@@ -58,111 +69,96 @@ _MOST_DEFLATED: Final = 1032
 """No deflate stream shrinks by more than this (zlib's technical notes)."""
 
 
-def _base_url(given: object) -> str:
-    source = "the base URL"
-    url = given
-    if given is None:
-        url = os.environ.get("ANTHROPIC_BASE_URL", "").strip()
-        source = "ANTHROPIC_BASE_URL" if url else source
-        url = url or DEFAULT_BASE_URL
-    problem = f"{source} is none; give one like {DEFAULT_BASE_URL}"
-    if not isinstance(url, str):
-        raise InvalidQuery(problem)
+@attrs.frozen
+class _Address:
+    """Where to ask, and who said so."""
+
+    url: str
+    source: str
+
+
+def _address(given: object, allow_http: bool) -> _Address:
+    """Return the base URL that was given, else set, else the API's; raises InvalidQuery."""
+    url, source = given, "base_url"
+    if given is None or given == "":
+        url, source = os.environ.get(BASE_URL_VARIABLE, "").strip(), BASE_URL_VARIABLE
+        if not url:
+            return _Address(DEFAULT_BASE_URL, "default")
+    wrong = InvalidQuery(f"the base URL ({source}) is none; give one like {DEFAULT_BASE_URL}")
+    if not isinstance(url, str) or not url.isprintable() or " " in url:
+        raise wrong
     url = url.rstrip("/")
-    parts = _parts(url)
-    if (
-        parts is None
-        or parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or not url.isprintable()
-        or " " in url
-    ):
-        raise InvalidQuery(problem)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise InvalidQuery("the base URL takes a host and a path, no credentials and no query")
-    encrypted = parts.scheme == "https" or _is_loopback(parts.hostname)
-    if not encrypted and os.environ.get(PLAIN_HTTP, "").strip() != "1":
-        raise InvalidQuery(
-            f"the key would travel unencrypted to {parts.hostname}: use https, "
-            f"or set {PLAIN_HTTP}=1 if that is meant"
-        )
-    return url.removesuffix("/v1")
-
-
-def _parts(url: str) -> SplitResult | None:
-    """Return a URL's parts, or None where httpx would not send to it."""
     try:
         parts = urlsplit(url)
         _ = parts.port
-        # Empty or endless labels, and letters that IDNA lacks.
-        httpx.URL(url).raw_host.decode("ascii").encode("idna")
+        host = httpx.URL(url).raw_host.decode("ascii")
     except (ValueError, httpx.InvalidURL):
-        return None
-    return parts
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _is_host(host):
+        raise wrong
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise InvalidQuery(
+            f"the base URL ({source}) takes a host and a path, no credentials and no query"
+        )
+    if parts.scheme == "http" and not _is_loopback(host) and not allow_http:
+        raise InvalidQuery(
+            f"the base URL ({source}) is http, and the key would travel unencrypted to {host}: "
+            f"use https, or allow it with allow_http=True or {ALLOW_HTTP_VARIABLE}=1"
+        )
+    return _Address(url.removesuffix("/v1"), source)
 
 
-def _number(least: float, most: float, kind: type = float) -> Callable[[Any, Any, Any], None]:
-    """Return what refuses anything but a number within these bounds."""
+def _http_allowed(given: object) -> bool:
+    if given is not None:
+        if not isinstance(given, bool):
+            raise InvalidQuery("allow_http is neither True nor False")
+        return given
+    word = os.environ.get(ALLOW_HTTP_VARIABLE, "").strip().lower()
+    if word not in ("", "0", "1", "false", "true"):
+        raise InvalidQuery(f"{ALLOW_HTTP_VARIABLE} is neither 1 nor 0")
+    return word in ("1", "true")
 
-    def check(settings: object, attribute: Any, value: object) -> None:
-        kinds = (int,) if kind is int else (int, float)
-        whole = "a whole number" if kind is int else "a number"
-        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-            raise InvalidQuery(f"{attribute.name} is {whole} from {least:g} to {most:g}")
 
-    return check
-
-
-@attrs.frozen(kw_only=True)
 class Settings:
-    """Where and how to ask."""
+    """Where and how to ask; raises InvalidQuery for what cannot be used."""
 
-    credentials: Credentials
-    base_url: str = attrs.field(default=None, converter=_base_url)
-    timeout: float = attrs.field(default=60.0, validator=_number(1e-3, 86_400))
-    concurrency: int = attrs.field(default=4, validator=_number(1, 256, int))
-    max_in_flight_mb: float = attrs.field(default=64.0, validator=_number(1e-3, 2**20))
-    listener: Listener | None = attrs.field(default=None, repr=False)
+    def __init__(
+        self,
+        *,
+        credentials: Credentials,
+        base_url: str | None = None,
+        timeout: float = 60.0,
+        concurrency: int = 4,
+        max_in_flight_mb: float = 64.0,
+        listener: Listener | None = None,
+        allow_http: bool | None = None,
+    ) -> None:
+        check_number("timeout", timeout, 1e-3, 86_400)
+        check_number("concurrency", concurrency, 1, 1000)
+        if not isinstance(concurrency, int):
+            raise InvalidQuery("concurrency is no whole number")
+        check_number("max_in_flight_mb", max_in_flight_mb, 1e-6, 2**20)
+        if listener is not None and not callable(listener):
+            raise InvalidQuery("listener is no function of one argument")
+        address = _address(base_url, _http_allowed(allow_http))
+        self.credentials = credentials
+        self.base_url: str = address.url
+        self.base_url_source: str = address.source
+        """Who named the base URL: `base_url`, `ANTHROPIC_BASE_URL`, or `default`."""
+        self.timeout = timeout
+        self.concurrency = concurrency
+        self.max_in_flight_mb = max_in_flight_mb
+        self.listener = listener
+        self.host: str = urlsplit(self.base_url).hostname or ""
+        self.is_loopback = _is_loopback(self.host)
+        self.largest = int(max(1.0, 4 * max_in_flight_mb) * 2**20)
+        """The most bytes of one answer, as they come and unpacked."""
+        # Whoever stands between may echo a proxy's password, too.
+        self._hide = redactor(*_passwords())
 
-    def httpx_options(self) -> dict[str, Any]:
-        """Return what both httpx clients are made with."""
-        return {
-            "base_url": self.base_url,
-            "auth": _Auth(self.credentials),
-            "timeout": httpx.Timeout(self.timeout, connect=min(10.0, self.timeout)),
-            "headers": {
-                "user-agent": user_agent(),
-                "accept": "application/json",
-                "accept-encoding": "gzip",
-            },
-            "limits": httpx.Limits(
-                max_connections=None, max_keepalive_connections=self.concurrency
-            ),
-            "follow_redirects": False,
-            # Made once for all connections: it takes longer than everything else about a client.
-            # Without TLS it stays empty, so nothing that came to need it would be trusted.
-            "verify": httpx.create_ssl_context()
-            if self.base_url.startswith("https:")
-            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            # A proxy named in the environment is for the world outside, not for this machine.
-            "trust_env": not _is_loopback(urlsplit(self.base_url).hostname or ""),
-        }
-
-    def open(self, client: Callable[..., T]) -> T:
-        """Make an httpx client; raises InvalidQuery naming the variable that it cannot use."""
-        try:
-            return client(**self.httpx_options())
-        except (OSError, ssl.SSLError) as error:
-            names = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
-            problem = f"{' or '.join(names) or 'a certificate'} cannot be used: {_reason(error)}"
-        except (ImportError, ValueError, TypeError, httpx.InvalidURL) as error:
-            problem = _proxy_problem(error)
-        raise InvalidQuery(problem)
-
-    @property
-    def most_bytes(self) -> int:
-        """The largest answer that is read, packed or not."""
-        return int(max(1.0, _LARGEST * self.max_in_flight_mb) * 2**20)
+    def without_secrets(self, text: str) -> str:
+        """Return a text as it may be shown: this is the one door for words from outside."""
+        return self._hide(self.credentials.without(text))
 
     def backlog(self) -> Backlog:
         """Return the bookkeeping of one report's windows."""
@@ -173,479 +169,110 @@ class Settings:
         if self.listener is not None and isinstance(event, Wait | Part):
             self.listener(event)
 
-
-class _Lane:
-    """One connection, which another thread can break off in the midst of a request."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self.client = client
-        self.user: threading.Event | None = None
-        """Set when whoever uses the lane has left; None while nobody does."""
-        self._socket: socket.socket | None = None
-
-    def stream(self, request: dict[str, Any]) -> contextlib.AbstractContextManager[httpx.Response]:
-        """Send a request."""
-        return self.client.stream(**request, extensions={"trace": self._trace})
-
-    def abort(self) -> None:
-        """Wake a thread that waits for an answer."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _trace(self, event: str, info: dict[str, Any]) -> None:
-        """Learn the socket of a new connection (httpcore's `trace` extension)."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = info["return_value"].get_extra_info("socket")
-
-
-class Transport:
-    """Drives flows with blocking sockets, a thread for each window under way."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._closed = False
-        self._connect()
-
-    def _connect(self) -> None:
-        settings = self.settings
-        self._pid = os.getpid()
-
-        def clients(**options: Any) -> list[_Lane]:
-            return [_Lane(httpx.Client(**options)) for _ in range(settings.concurrency)]
-
-        self._lanes = settings.open(clients)
-        self._governor = Governor(settings.concurrency)
-        self._unpacker = _unpacking_thread()
-        self._turn = threading.Condition()
-
-    def run(self, flow: Flow) -> Generator[Any]:
-        """Yield what the flow emits."""
-        self._check()
-        with contextlib.closing(flow):
-            yield from self._drive(flow, self.settings.backlog().open(), threading.Event())
-
-    def run_all(self, flows: Iterable[Flow]) -> Generator[Any]:
-        """Yield what the flows emit, in their order, while several of them are under way.
-
-        Closing the iterator early stops the rest: nothing more is sent, and requests under way are
-        broken off.
-        """
-        self._check()
-        if self.settings.concurrency == 1:
-            for flow in flows:
-                for item in self.run(flow):
-                    self.settings.tell(item)
-                    yield item
-                    del item
-            return
-        backlog, left = self.settings.backlog(), threading.Event()
-        waiting = iter(flows)
-        threads: list[threading.Thread] = []
-        try:
-            while True:
-                self._start(waiting, backlog, left, threads)
-                if not backlog.slots:
-                    return
-                slot = backlog.slots[0]
-                with self._turn:
-                    self._turn.wait_for(slot.ready)
-                    if not slot.items:
-                        backlog.slots.popleft()
-                        self._turn.notify_all()
-                        if slot.error is not None:
-                            raise slot.error
-                        continue
-                    item, size = slot.items.popleft()
-                self.settings.tell(item)
-                yield item
-                del item
-                with self._turn:
-                    backlog.taken(size)
-                    self._turn.notify_all()
-        finally:
-            left.set()
-            with self._turn:
-                for lane in self._lanes:
-                    if lane.user is left:
-                        lane.abort()
-                self._turn.notify_all()
-            for thread in threads:
-                thread.join(_PATIENCE)
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._closed = True
-        for lane in self._lanes:
-            lane.client.close()
-        self._unpacker.shutdown(wait=False, cancel_futures=True)
-
-    def _check(self) -> None:
-        """Refuse to go on with what is closed; a child process gets connections of its own."""
-        if self._closed:
-            raise _closed()
-        if self._pid != os.getpid():
-            # Of threads, locks and sockets of the parent nothing can be used here.
-            self._connect()
-
-    def _start(
-        self,
-        waiting: Iterator[Flow],
-        backlog: Backlog,
-        left: threading.Event,
-        threads: list[threading.Thread],
-    ) -> None:
-        """Have two windows more under way than requests, so that a request always finds one."""
-        failed = any(slot.error is not None for slot in backlog.slots)
-        while not failed and len(backlog.slots) < self.settings.concurrency + 2:
-            flow = next(waiting, None)
-            if flow is None:
-                return
-            with self._turn:
-                slot = backlog.open()
-            thread = threading.Thread(
-                target=self._fill, args=(flow, slot, left), name="anthropic-usage", daemon=True
-            )
-            threads[:] = [known for known in threads if known.is_alive()]
-            threads.append(thread)
-            thread.start()
-
-    def _fill(self, flow: Flow, slot: Slot, left: threading.Event) -> None:
-        """Drive one window, keeping what it emits until it is taken."""
-        error: BaseException | None = None
-        try:
-            for item in self._drive(flow, slot, left):
-                with self._turn:
-                    slot.put(item, item.size)
-                    self._turn.notify_all()
-                del item
-        except BaseException as caught:
-            error = caught
-        finally:
-            flow.close()
-            with self._turn:
-                slot.finish(error)
-                self._turn.notify_all()
-
-    def _drive(self, flow: Flow, slot: Slot, left: threading.Event) -> Iterator[Any]:
-        reply: Reply | Failure | None = None
-        begun = 0
-        while not left.is_set():
-            try:
-                step: Step = flow.send(reply)
-            except StopIteration:
-                return
-            except AnthropicUsageError as error:
-                raise self.settings.credentials.scrubbed(error) from None
-            reply = None
-            if isinstance(step, Send):
-                with self._turn:
-                    if not self._wait(
-                        left, lambda: self._governor.delay() if slot.may_send() else None
-                    ):
-                        return
-                    begun = self._governor.begin()
-                    slot.sent()
-                    lane = next(lane for lane in self._lanes if lane.user is None)
-                    lane.user = left
-                packed: _Packed | Failure | None = None
-                try:
-                    packed = self._send(lane, step)
-                finally:
-                    with self._turn:
-                        lane.user = None
-                        self._governor.end(_accepted(packed))
-                        slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
-                        self._turn.notify_all()
-                if _accepted(packed):
-                    with self._turn:
-                        if not self._wait(left, lambda: 0.0 if slot.may_unpack() else None):
-                            return
-                reply = self._unpack(packed)
-                del packed
-            elif isinstance(step, Wait):
-                self.settings.tell(step)
-                if step.throttled:
-                    with self._turn:
-                        self._governor.throttle(begun, step.seconds)
-                left.wait(step.seconds)
-            else:
-                yield step.value
-
-    def _wait(self, left: threading.Event, delay: Callable[[], float | None]) -> bool:
-        """Wait, holding the lock, until `delay` is 0; None means until something happens.
-
-        Returns False if nobody wants to go on.
-        """
-        while not left.is_set():
-            seconds = delay()
-            if seconds == 0:
-                return True
-            self._turn.wait(seconds)
-        return False
-
-    def _send(self, lane: _Lane, step: Send) -> _Packed | Failure:
-        settings, late = self.settings, threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            lane.abort()
-
-        # httpx's own limit is for each piece; one that comes in drops would never reach it.
-        watch = threading.Timer(_SLOWEST * settings.timeout, give_up)
-        watch.daemon = True
-        watch.start()
-        try:
-            with lane.stream(step.request) as response:
-                chunks, size = [], 0
-                for chunk in response.iter_raw():
-                    size += len(chunk)
-                    if size > settings.most_bytes:
-                        return _too_large(settings)
-                    chunks.append(chunk)
-                return _Packed(response, chunks, settings)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
-            if late.is_set():
-                return _endless(settings)
-            return _failure(error, settings)
-        except RuntimeError:
-            if self._closed:
-                raise _closed() from None
-            raise
-        finally:
-            watch.cancel()
-
-    def _unpack(self, packed: _Packed | Failure) -> Reply | Failure:
-        if isinstance(packed, Failure):
-            return packed
-        try:
-            return self._unpacker.submit(packed.unpack).result()
-        except zlib.error as error:
-            return _failure(error, self.settings)
-        except RuntimeError:
-            if self._closed:
-                raise _closed() from None
-            raise
-
-
-class _Signal:
-    """Wakes whoever waits for a change; `notify` never waits, so `finally` may call it."""
-
-    def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
-
-    def notify(self) -> None:
-        """Let everybody look again."""
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
-
-    async def until(self, delay: Callable[[], float | None]) -> None:
-        """Wait until `delay` is 0; else it is seconds, or None: until something changes."""
-        while (seconds := delay()) != 0:
-            changed = asyncio.get_running_loop().create_future()
-            self._waiting.add(changed)
-            try:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await changed
-            finally:
-                self._waiting.discard(changed)
-
-
-class AsyncTransport:
-    """Drives flows with asyncio, a task for each window under way."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._client: httpx.AsyncClient = settings.open(httpx.AsyncClient)
-        self._governor = Governor(settings.concurrency)
-        self._unpacker = _unpacking_thread()
-        self._signal = _Signal()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = os.getpid()
-        self._closed = False
-
-    async def run(self, flow: Flow) -> AsyncGenerator[Any]:
-        """Yield what the flow emits."""
-        self._check()
-        with contextlib.closing(flow):
-            async for item in self._drive(flow, self.settings.backlog().open()):
-                yield item
-
-    async def run_all(self, flows: Iterable[Flow]) -> AsyncGenerator[Any]:
-        """Yield what the flows emit, in their order, while several of them are under way.
-
-        Closing the iterator early cancels the rest.
-        """
-        self._check()
-        if self.settings.concurrency == 1:
-            for flow in flows:
-                async with contextlib.aclosing(self.run(flow)) as items:
-                    async for item in items:
-                        self.settings.tell(item)
-                        yield item
-            return
-        backlog = self.settings.backlog()
-        waiting = iter(flows)
-        tasks: set[asyncio.Task[None]] = set()
-        try:
-            while True:
-                self._start(waiting, backlog, tasks)
-                if not backlog.slots:
-                    return
-                slot = backlog.slots[0]
-                await self._signal.until(_when(slot.ready))
-                if not slot.items:
-                    backlog.slots.popleft()
-                    self._signal.notify()
-                    if slot.error is not None:
-                        raise slot.error
-                    continue
-                item, size = slot.items.popleft()
-                self.settings.tell(item)
-                yield item
-                del item
-                backlog.taken(size)
-                self._signal.notify()
-        finally:
-            for task in tasks:
-                task.cancel()
-            self._signal.notify()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        self._closed = True
-        await self._client.aclose()
-        self._unpacker.shutdown(wait=False, cancel_futures=True)
-
-    def _check(self) -> None:
-        """Refuse to go on with what is closed, or belongs to another loop or process."""
-        if self._closed:
-            raise _closed()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise AnthropicUsageError(
-                "AsyncUsageClient needs asyncio: run it there, or use UsageClient in a thread"
-            ) from None
-        if self._loop is None:
-            self._loop = loop
-        if self._loop is not loop or self._pid != os.getpid():
-            raise AnthropicUsageError(
-                "this client belongs to another event loop or process: make one for each"
+    def http_client(self) -> httpx.AsyncClient:
+        """Return a client of httpx; raises InvalidQuery that names the variable in the way."""
+        # A proxy named in the environment is for the world outside, not for this machine.
+        outside = not self.is_loopback
+        if outside:
+            _check_proxies()
+        problem = "the environment's settings for HTTP cannot be used: check SSL_CERT_FILE, "
+        problem += "SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY"
+        with _typed(problem):
+            return httpx.AsyncClient(
+                base_url=self.base_url,
+                auth=_Auth(self.credentials),
+                timeout=httpx.Timeout(self.timeout, connect=min(10.0, self.timeout)),
+                headers={
+                    "user-agent": user_agent(),
+                    "accept": "application/json",
+                    "accept-encoding": "gzip",
+                },
+                limits=httpx.Limits(
+                    max_connections=None, max_keepalive_connections=self.concurrency
+                ),
+                follow_redirects=False,
+                verify=_trust(self.base_url),
+                trust_env=outside,
             )
 
-    def _start(
-        self, waiting: Iterator[Flow], backlog: Backlog, tasks: set[asyncio.Task[None]]
-    ) -> None:
-        failed = any(slot.error is not None for slot in backlog.slots)
-        while not failed and len(backlog.slots) < self.settings.concurrency + 2:
-            flow = next(waiting, None)
-            if flow is None:
-                return
-            task = asyncio.create_task(self._fill(flow, backlog.open()))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
 
-    async def _fill(self, flow: Flow, slot: Slot) -> None:
-        """Drive one window, keeping what it emits until it is taken."""
-        error: BaseException | None = None
-        try:
-            async with contextlib.aclosing(self._drive(flow, slot)) as items:
-                async for item in items:
-                    slot.put(item, item.size)
-                    self._signal.notify()
-                    del item
-        except Exception as caught:
-            error = caught
-        finally:
-            flow.close()
-            slot.finish(error)
-            self._signal.notify()
+@contextlib.contextmanager
+def _typed(problem: str) -> Iterator[None]:
+    """Turn whatever goes wrong in here into an InvalidQuery of these words and its own type."""
+    try:
+        yield
+    except AnthropicUsageError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+    else:
+        return
+    raise InvalidQuery(f"{problem} ({kind})")
 
-    async def _drive(self, flow: Flow, slot: Slot) -> AsyncGenerator[Any]:
-        reply: Reply | Failure | None = None
-        begun = 0
-        while True:
-            try:
-                step: Step = flow.send(reply)
-            except StopIteration:
-                return
-            except AnthropicUsageError as error:
-                raise self.settings.credentials.scrubbed(error) from None
-            reply = None
-            if isinstance(step, Send):
-                await self._signal.until(
-                    lambda: self._governor.delay() if slot.may_send() else None
+
+def _trust(base_url: str) -> ssl.SSLContext:
+    """Return whom to trust, made once for all connections, since that takes long."""
+    if not base_url.startswith("https:"):
+        # Without TLS it stays empty, so nothing that came to need it would be trusted.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file and not os.path.isfile(file):
+        raise InvalidQuery(f"SSL_CERT_FILE names {file!r}, which is no file; unset it or mend it")
+    if folder and not file and not os.path.isdir(folder):
+        raise InvalidQuery(f"SSL_CERT_DIR names {folder!r}, no folder; unset it or mend it")
+    log = os.environ.get("SSLKEYLOGFILE")
+    if log:
+        with _typed("SSLKEYLOGFILE names a file that cannot be written; unset it or mend it"):
+            open(log, "ab").close()
+    name = "SSL_CERT_FILE" if file else "SSL_CERT_DIR" if folder else "the certificates of certifi"
+    with _typed(f"{name} cannot be read as certificates; mend it"):
+        return httpx.create_ssl_context()
+
+
+_PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+
+
+def _proxies() -> Iterator[tuple[str, str]]:
+    """Yield the variables that name a proxy, and what they say."""
+    for name in _PROXIES:
+        for spelt in (name.lower(), name):
+            if os.environ.get(spelt, "").strip():
+                yield spelt, os.environ[spelt].strip()
+                break
+
+
+def _passwords() -> list[str]:
+    secrets = []
+    for _, url in _proxies():
+        with contextlib.suppress(ValueError):
+            secrets.append(urlsplit(url if "://" in url else f"//{url}").password or "")
+    return [secret for secret in secrets if len(secret) > 3]
+
+
+def _check_proxies() -> None:
+    """Refuse a proxy that httpx could not use; raises InvalidQuery that names its variable."""
+    for name, url in _proxies():
+        mend = "mend it, unset it, or name the host in NO_PROXY"
+        full = url if "://" in url else f"http://{url}"
+        with _typed(f"{name} is no proxy that can be used, such as http://host:port; {mend}"):
+            proxy = httpx.Proxy(full)
+            if not _is_host(proxy.url.raw_host.decode("ascii")):
+                raise ValueError
+            if proxy.url.scheme.startswith("socks") and not _has_socks():
+                raise InvalidQuery(
+                    f"{name} is a SOCKS proxy: pip install 'httpx[socks]', or {mend}"
                 )
-                begun = self._governor.begin()
-                slot.sent()
-                packed: _Packed | Failure | None = None
-                try:
-                    packed = await self._send(step)
-                finally:
-                    self._governor.end(_accepted(packed))
-                    slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
-                    self._signal.notify()
-                if _accepted(packed):
-                    await self._signal.until(_when(slot.may_unpack))
-                reply = await self._unpack(packed)
-                del packed
-            elif isinstance(step, Wait):
-                self.settings.tell(step)
-                if step.throttled:
-                    self._governor.throttle(begun, step.seconds)
-                await asyncio.sleep(step.seconds)
-            else:
-                yield step.value
-
-    async def _send(self, step: Send) -> _Packed | Failure:
-        settings = self.settings
-        try:
-            async with (
-                asyncio.timeout(_SLOWEST * settings.timeout),
-                self._client.stream(**step.request) as response,
-            ):
-                chunks, size = [], 0
-                async for chunk in response.aiter_raw():
-                    size += len(chunk)
-                    if size > settings.most_bytes:
-                        return _too_large(settings)
-                    chunks.append(chunk)
-                return _Packed(response, chunks, settings)
-        except TimeoutError:
-            return _endless(settings)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
-            return _failure(error, settings)
-        except RuntimeError:
-            if self._closed:
-                raise _closed() from None
-            raise
-
-    async def _unpack(self, packed: _Packed | Failure) -> Reply | Failure:
-        if isinstance(packed, Failure):
-            return packed
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._unpacker, packed.unpack)
-        except zlib.error as error:
-            return _failure(error, self.settings)
-        except RuntimeError:
-            if self._closed:
-                raise _closed() from None
-            raise
+    for name in ("no_proxy", "NO_PROXY"):
+        hosts = os.environ.get(name, "")
+        if not all(sign.isprintable() and sign.isascii() for sign in hosts):
+            raise InvalidQuery(f"{name} holds characters that no host has; mend it or unset it")
+        with _typed(f"{name} is no list of hosts; mend it or unset it"):
+            for host in filter(None, (part.strip() for part in hosts.split(","))):
+                httpx.URL(f"all://{host}" if "://" not in host and ":" not in host else "all://x")
 
 
-def _when(ready: Callable[[], bool]) -> Callable[[], float | None]:
-    return lambda: 0.0 if ready() else None
-
-
-def _closed() -> AnthropicUsageError:
-    return AnthropicUsageError(
-        "the client is closed: read its reports inside the `with` block, or collect() them there"
-    )
+def _has_socks() -> bool:
+    return importlib.util.find_spec("socksio") is not None
 
 
 class _Auth(httpx.Auth):
@@ -664,60 +291,355 @@ def user_agent() -> str:
     return f"anthropic-usage/{importlib.metadata.version('anthropic-usage')}"
 
 
+class Engine:
+    """Drives the flows of one client in one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make one; nothing is sent, and no loop is needed yet. Raises InvalidQuery."""
+        self.settings = settings
+        self.signal = Signal()
+        self.governor = Governor(settings.concurrency, self.signal)
+        self.closed = False
+        self._client = settings.http_client()
+        self._unpacker = _unpacking_thread()
+        self._readings: weakref.WeakSet[Reading] = weakref.WeakSet()
+
+    def read(self, flows: Iterable[Flow]) -> Reading:
+        """Return what the flows emit, in their order; raises AnthropicUsageError if closed."""
+        if self.closed:
+            raise closed_error()
+        reading = Reading(self, flows)
+        self._readings.add(reading)
+        return reading
+
+    async def aclose(self) -> None:
+        """Close all connections; whoever still reads gets an AnthropicUsageError."""
+        self.closed = True
+        for reading in list(self._readings):
+            await reading.aclose()
+        await self._client.aclose()
+        self._unpacker.shutdown(wait=False, cancel_futures=True)
+
+    async def drive(self, flow: Flow, slot: Slot) -> AsyncGenerator[Any]:
+        """Yield what a flow emits, as the governor and the slot's budget of bytes allow."""
+        reply: Reply | Failure | None = None
+        turn = Turn(0)
+        while True:
+            step = self._next(flow, reply)
+            if step is None:
+                return
+            reply = None
+            if isinstance(step, Send):
+                async with self.governor.turn(slot.may_send) as turn:
+                    slot.sent()
+                    packed = await self._send(step)
+                    turn.accepted = isinstance(packed, _Packed) and packed.status == 200
+                    slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
+                if turn.accepted:
+                    await self.signal.until(lambda: 0.0 if slot.may_unpack() else None)
+                reply = await self._unpack(packed)
+                del packed
+            elif isinstance(step, Wait):
+                step = attrs.evolve(step, why=self.settings.without_secrets(step.why))
+                self.settings.tell(step)
+                if step.throttled:
+                    self.governor.throttle(turn, step.seconds)
+                await asyncio.sleep(step.seconds)
+            else:
+                yield step.value
+                del step  # or the page would be kept while the next one is fetched
+
+    def _next(self, flow: Flow, reply: Reply | Failure | None) -> Step | None:
+        """Return a flow's next step, None at its end; its errors without secrets."""
+        try:
+            return flow.send(reply)
+        except StopIteration:
+            return None
+        except AnthropicUsageError as error:
+            error.say_without(self.settings.without_secrets)
+            # Anew, so that no frame holds the answer that was refused.
+            problem = error.with_traceback(None)
+        raise problem
+
+    async def _send(self, step: Send) -> _Packed | Failure:
+        settings = self.settings
+        problem: Exception
+        try:
+            # httpx's own limit is for each piece, and what comes in drops would never reach it.
+            async with (
+                asyncio.timeout(_SLOWEST * settings.timeout),
+                self._client.stream(**step.request) as response,
+            ):
+                chunks, size = [], 0
+                async for chunk in response.aiter_raw():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > settings.largest:
+                        return _too_large(settings)
+                return _Packed(response, chunks)
+        except TimeoutError:
+            within = f"within {_SLOWEST * settings.timeout:g} s"
+            return Failure(f"no answer from {settings.host} that ends {within}", True, attempts=2)
+        except Exception as error:
+            problem = error
+        return _failure(problem, settings)
+
+    async def _unpack(self, packed: _Packed | Failure) -> Reply | Failure:
+        if isinstance(packed, Failure):
+            return packed
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._unpacker, packed.unpack, self.settings.largest)
+        except zlib.error as error:
+            return Failure(f"a damaged answer from {self.settings.host} ({error})")
+        except OverflowError:
+            return _too_large(self.settings)
+
+
+def closed_error() -> AnthropicUsageError:
+    """Return what a closed client says."""
+    return AnthropicUsageError(
+        "the client is closed: read its reports inside the `with` block, or make another client"
+    )
+
+
+class Reading:
+    """Flows under way side by side; iterating gives what they emit, in their order.
+
+    An object and not a generator, so that it can be closed while somebody waits for it.
+    """
+
+    def __init__(self, engine: Engine, flows: Iterable[Flow]) -> None:
+        self._engine = engine
+        self._flows = iter(flows)
+        self._backlog = engine.settings.backlog()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._taken = 0
+        self._ended = False
+        self._held: list[tuple[str, type[Warning]]] = []
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        self._backlog.taken(self._taken)
+        self._taken = 0
+        while True:
+            if self._engine.closed:
+                raise closed_error()
+            self._start()
+            if self._ended or not self._backlog.slots:
+                raise StopAsyncIteration
+            slot = self._backlog.slots[0]
+            self._engine.signal.notify()
+            await self._ready(slot)
+            say_held(self._held)
+            if slot.items:
+                item, self._taken = slot.items.popleft()
+                self._engine.settings.tell(item)
+                return item
+            if self._ended:
+                continue
+            self._backlog.slots.popleft()
+            if slot.error is not None:
+                raise slot.error
+
+    async def aclose(self) -> None:
+        """Send nothing more, and break off what is under way."""
+        self._ended = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        self._engine.signal.notify()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ready(self, slot: Slot) -> None:
+        await self._engine.signal.until(lambda: 0.0 if slot.ready() or self._ended else None)
+
+    def _start(self) -> None:
+        """Have two windows more under way than requests, so that a request always finds one."""
+        ahead, slots = self._engine.settings.concurrency + 2, self._backlog.slots
+        while not self._ended and len(slots) < ahead and not any(slot.error for slot in slots):
+            flow = next(self._flows, None)
+            if flow is None:
+                return
+            task = asyncio.create_task(self._fill(flow, self._backlog.open()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _fill(self, flow: Flow, slot: Slot) -> None:
+        """Drive one window, and keep what it emits until it is taken."""
+        # What is broken off from outside must never be taken for a window that is whole.
+        error: BaseException | None = AnthropicUsageError("the reading was broken off")
+        try:
+            with held_warnings() as held:
+                async for item in self._engine.drive(flow, slot):
+                    slot.put(item, item.size if isinstance(item, Part) else 0)
+                    self._held += held
+                    held.clear()
+                    self._engine.signal.notify()
+                    del item
+                self._held += held
+            error = None
+        except Exception as caught:
+            error = caught
+        finally:
+            flow.close()
+            slot.finish(error)
+            self._engine.signal.notify()
+
+
+class _Closing(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Resolves names in threads that nobody waits for at the end: a resolver may take a minute."""
+
+    async def getaddrinfo(self, *args: Any, **options: Any) -> Any:
+        found: asyncio.Future[Any] = self.create_future()
+
+        def settle(result: Any, error: BaseException | None) -> None:
+            if found.done():
+                return
+            if error is not None:
+                found.set_exception(error)
+            else:
+                found.set_result(result)
+
+        def resolve() -> None:
+            result, problem = None, None
+            try:
+                result = socket.getaddrinfo(*args, **options)
+            except Exception as error:
+                problem = error
+            with contextlib.suppress(RuntimeError):  # the loop may have ended by now
+                self.call_soon_threadsafe(settle, result, problem)
+
+        threading.Thread(target=resolve, name="anthropic-usage-names", daemon=True).start()
+        return await found
+
+
+class Portal:
+    """A thread with an event loop, for code that blocks; it works beside a running loop, too.
+
+    A daemon, so a client that nobody closed does not keep the program from ending.
+    """
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._loop = _Loop()
+        self._thread = threading.Thread(
+            target=_serve, args=(self._loop,), name="anthropic-usage-engine", daemon=True
+        )
+        self._thread.start()
+        self._stop = weakref.finalize(self, _stop, self._loop)
+        self._stop.atexit = False
+
+    def run(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Return what comes of it, and warn of what it warned of, in the caller's name.
+
+        Interrupted, it is broken off, and has a moment to tidy up.
+        """
+        if threading.get_ident() == self._thread.ident:
+            raise AnthropicUsageError("a listener cannot ask the client that it listens to")
+        if os.getpid() != self.process:
+            raise AnthropicUsageError("this report was begun in another process: ask anew")
+        held: list[tuple[str, type[Warning]]] = []
+
+        async def task() -> T:
+            nonlocal held
+            with held_warnings() as held:
+                return await function()
+
+        future = self._submit(task())
+        try:
+            result: T = future.result()
+            return result
+        except concurrent.futures.CancelledError:
+            raise closed_error() from None
+        except BaseException:
+            if not future.done():
+                future.cancel()
+                self._pause()
+            raise
+        finally:
+            say_held(held)
+
+    def leave(self, reading: _Closing) -> None:
+        """Break a reading off, without waiting long for its end."""
+        if sys.is_finalizing() or os.getpid() != self.process:
+            return
+        with contextlib.suppress(AnthropicUsageError):
+            future = self._submit(reading.aclose())
+            if threading.get_ident() != self._thread.ident:
+                concurrent.futures.wait([future], _PATIENCE)
+
+    def close(self, engine: _Closing) -> None:
+        """Close the engine, and stop the thread."""
+        self.leave(engine)
+        self._stop()
+        if threading.get_ident() != self._thread.ident:
+            self._thread.join(_PATIENCE)
+
+    def _submit(self, coroutine: Any) -> concurrent.futures.Future[Any]:
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+        raise closed_error()
+
+    def _pause(self) -> None:
+        """Let the loop get rid of what was cancelled."""
+        with contextlib.suppress(AnthropicUsageError):
+            concurrent.futures.wait([self._submit(asyncio.sleep(0))], _PATIENCE)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(RuntimeError):
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(RuntimeError):  # it has ended
+        loop.call_soon_threadsafe(loop.stop)
+
+
 class _Packed:
     """An answer as it came over the wire."""
 
-    def __init__(self, response: httpx.Response, chunks: list[bytes], settings: Settings) -> None:
+    def __init__(self, response: httpx.Response, chunks: list[bytes]) -> None:
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         # Joined here and not where it is inflated: there it would leave holes in that thread's part
         # of the heap, into which the next page, if it is but a little larger, would not fit.
         self.packed = b"".join(chunks)
         self.size = len(self.packed)
-        self._redact = settings.credentials.redact
-        self._most = settings.most_bytes
 
-    def unpack(self) -> Reply:
-        """Inflate the body; raises zlib.error if it is damaged.
+    def unpack(self, largest: int) -> Reply:
+        """Inflate the body; raises zlib.error if it is damaged, OverflowError if it is too large.
 
-        What an error says is shown to people, so no key that it may echo is left in it.
+        Of an answer that is no 200 the status says enough.
         """
-        if self.status == 200:
-            return Reply(self.status, self.headers, self._body())
         try:
-            body = self._body()
-        except zlib.error:
-            body = b""  # the status says enough
-        headers = {
-            name: self._redact(value.encode()).decode() for name, value in self.headers.items()
-        }
-        return Reply(self.status, headers, self._redact(body))
+            return Reply(self.status, self.headers, self._body(largest))
+        except (zlib.error, OverflowError):
+            if self.status == 200:
+                raise
+            return Reply(self.status, self.headers, b"")
 
-    def _body(self) -> bytes:
+    def _body(self, largest: int) -> bytes:
         encoding = self.headers.get("content-encoding", "identity").lower()
-        if encoding not in ("gzip", "deflate"):
-            return self.packed
-        return _inflate(self.packed, self._most)
-
-
-def _endless(settings: Settings) -> Failure:
-    host = urlsplit(settings.base_url).netloc
-    return Failure(
-        f"no answer from {host} that ends within {_SLOWEST * settings.timeout:g} s",
-        timed_out=True,
-    )
-
-
-def _too_large(settings: Settings) -> Failure:
-    return Failure(
-        f"an answer larger than {settings.most_bytes / 2**20:,.0f} MB; ask for fewer dimensions or "
-        "a shorter range, or raise max_in_flight_mb",
-        attempts=1,
-    )
-
-
-def _accepted(packed: _Packed | Failure | None) -> bool:
-    return isinstance(packed, _Packed) and packed.status == 200
+        return _inflate(self.packed, largest) if encoding in ("gzip", "deflate") else self.packed
 
 
 def _inflate(packed: bytes, most: int) -> bytes:
@@ -741,7 +663,7 @@ def _inflate(packed: bytes, most: int) -> bytes:
         members.append(member.decompress(packed, left + 1))
         left -= len(members[-1])
         if left < 0:
-            raise zlib.error(f"it unpacks to more than {most / 2**20:,.0f} MB")
+            raise OverflowError
         if not member.eof:
             raise zlib.error("it is cut off")
         packed = member.unused_data.lstrip(b"\0")
@@ -764,87 +686,100 @@ def _unpacking_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="anthropic-usage-unpack")
 
 
+def _too_large(settings: Settings) -> Failure:
+    most = settings.largest / 2**20
+    reason = f"an answer from {settings.host} is larger than {most:,.0f} MB: ask for less at once, "
+    return Failure(reason + "or raise max_in_flight_mb (--max-in-flight-mb)", attempts=1)
+
+
 def _failure(error: Exception, settings: Settings) -> Failure:
-    """Say in plain words why there was no answer, and how often it makes sense to try."""
+    """Say in plain words why there was no answer, and what mends it."""
     host = urlsplit(settings.base_url).netloc
     causes = list(_causes(error))
-    if isinstance(error, zlib.error):
-        return Failure(f"a damaged answer from {host} ({error})")
+    proxy = _proxy_of(settings)
+    way = f"{host} by the proxy that {proxy} names" if proxy else host
+    mend = proxy or ("--base-url" if settings.base_url_source == "base_url" else BASE_URL_VARIABLE)
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Failure(
-                f"the certificate of {host} is not trusted ({cause.verify_message}): set "
-                "SSL_CERT_FILE to the certificates of whoever signed it",
+                f"nobody vouches for the certificate of {host} ({cause.verify_message}): if it is "
+                "your company's, name its authority's file in SSL_CERT_FILE (SSL_CERT_DIR)",
                 attempts=1,
             )
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            why = cause.reason or type(cause).__name__
+            return Failure(f"{way} speaks no TLS ({why}); check {mend}", attempts=2)
         if isinstance(cause, socket.gaierror):
+            why = f"the name does not resolve: {cause.strerror}"
             return Failure(
-                f"the name {urlsplit(settings.base_url).hostname} does not resolve: check "
-                "ANTHROPIC_BASE_URL, the network, or a proxy (HTTPS_PROXY)",
-                attempts=2,
+                f"no connection to {way} ({why}); check the network and {mend}", attempts=2
             )
+        if isinstance(cause, UnicodeError):
+            return Failure(f"no connection to {way}: no such name can be; check {mend}", attempts=1)
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return Failure(f"no connection to {host} in time")
+        return Failure(f"no connection to {way} in time{_check(proxy)}")
     if isinstance(error, httpx.TimeoutException):
-        return Failure(f"no answer from {host} within {settings.timeout:g} s", timed_out=True)
-    if isinstance(error, httpx.ProxyError):
-        names = " or ".join(_proxies()) or "HTTPS_PROXY"
-        return Failure(f"the proxy refused ({_reason(error)}): check {names}", attempts=2)
+        return Failure(f"no answer from {way} within {settings.timeout:g} s", timed_out=True)
+    said = settings.without_secrets(" ".join(str(error).split())[:300]) or type(error).__name__
+    if isinstance(error, httpx.ProxyError | httpx.UnsupportedProtocol):
+        return Failure(f"no connection to {way} ({said}); check {mend}", attempts=1)
     if isinstance(error, httpx.ConnectError):
         refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
-        here = _is_loopback(urlsplit(settings.base_url).hostname or "")
-        return Failure(
-            f"no connection to {host} ({_reason(error)})", attempts=1 if refused and here else None
-        )
-    if isinstance(
-        error,
-        httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError | UnicodeError,
-    ):
-        return Failure(f"no request to {host} can be made ({_reason(error)})", attempts=1)
-    return Failure(f"the connection to {host} broke ({_reason(error)})")
+        if refused and settings.is_loopback:
+            return Failure(
+                f"no connection to {host}: nobody listens there; start it, or check {mend}",
+                attempts=1,
+            )
+        return Failure(f"no connection to {way} ({said}){_check(proxy)}")
+    if isinstance(error, httpx.RequestError):
+        return Failure(f"the connection to {way} broke ({said})")
+    return Failure(
+        f"the request to {way} cannot be sent ({type(error).__name__}: {said})", attempts=1
+    )
+
+
+def _check(proxy: str | None) -> str:
+    return f"; check {proxy}" if proxy else ""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it, the members of groups too."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        yield from getattr(error, "exceptions", ())
-        error = error.__cause__ or error.__context__
+    pending = [error]
+    while pending:
+        cause = pending.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        pending += [cause.__cause__, cause.__context__]
+        if isinstance(cause, BaseExceptionGroup):
+            pending += cause.exceptions
 
 
-def _reason(error: BaseException) -> str:
-    """Return an error's words as one short line; without any, its kind."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _proxy_of(settings: Settings) -> str | None:
+    """Return the variable whose proxy requests take, if they take one."""
+    scheme = urlsplit(settings.base_url).scheme.upper()
+    named = {name.upper(): name for name, _ in _proxies()}
+    name = named.get(f"{scheme}_PROXY") or named.get("ALL_PROXY")
+    if name is None or settings.is_loopback:
+        return None
+    try:
+        return None if urllib.request.proxy_bypass(settings.host) else name
+    except ValueError:
+        return name
 
 
-def _proxies() -> list[str]:
-    """Return the variables that name a proxy."""
-    names = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
-    return [
-        name
-        for upper in names
-        for name in (upper, upper.lower())
-        if os.environ.get(name, "").strip()
-    ]
-
-
-def _proxy_problem(error: Exception) -> str:
-    """Name the variable whose proxy httpx cannot use; its value may hold a password."""
-    for name in _proxies():
-        try:
-            if not name.lower().startswith("no_"):
-                httpx.HTTPTransport(proxy=os.environ[name].strip()).close()
-        except ImportError:
-            return f"{name} names a SOCKS proxy: pip install 'httpx[socks]', or set NO_PROXY"
-        except (ValueError, httpx.InvalidURL):
-            return f"{name} is no proxy that can be used: give one like http://host:port"
-    culprits = " or ".join(_proxies())
-    if culprits:
-        return f"{culprits} cannot be used: give a proxy like http://host:port"
-    return f"no connection can be made ({_reason(error)})"
+def _is_host(host: str) -> bool:
+    """Tell whether the DNS could hold it, or it is an address."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return True
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= 253 and all(
+        0 < len(label) <= 63 and label.isascii() and not set(label) & set(" \\<>^`{|}%'\"")
+        for label in labels
+    )
 
 
 def _is_loopback(host: str) -> bool:
@@ -852,3 +787,41 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def engine_here(engine: Engine | None, home: object, settings: Settings) -> tuple[Engine, object]:
+    """Return the engine of the running loop and this process, and what to know it by next time.
+
+    Raises AnthropicUsageError where there is no asyncio, or another loop still uses the engine.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if loop is None:
+        raise AnthropicUsageError(
+            "AsyncUsageClient needs asyncio: under trio, or without a loop, use UsageClient "
+            "(in a thread)"
+        )
+    here = (os.getpid(), loop)
+    if engine is not None and home in (None, here):
+        return engine, here
+    process, other = home if isinstance(home, tuple) else (None, None)
+    if process == here[0] and other is not None and not other.is_closed():
+        raise AnthropicUsageError(
+            "the client belongs to another event loop that still runs: make a client for each"
+        )
+    return Engine(settings), here
+
+
+def pages_of(portal: Portal, reading: Callable[[], Reading]) -> Generator[Part]:
+    """Yield what a reading in the portal gives, a page at a time."""
+    pages = None
+    try:
+        pages = reading()
+        while (part := portal.run(lambda: anext(pages, None))) is not None:
+            yield part
+            del part
+    finally:
+        if pages is not None:
+            portal.leave(pages)

@@ -206,20 +206,58 @@ def decode(query: Query, body: bytes) -> Page:
         page: Page = _DECODERS[query.report].decode(body)
         if isinstance(page, CostPage | ClaudeCodePage):
             _check_money(page)
+        if isinstance(page, CostPage):
+            for day in page.data:
+                _check_fit(query, day.results, day.starting_at)
     except (ValueError, RecursionError) as error:
         raise _unreadable(query.report, error) from None
     return page
 
 
-def usage_results(bucket: UsageBucket) -> list[UsageResult]:
-    """Return a bucket's results; raises IncompleteReport for any other shape."""
+def usage_results(bucket: UsageBucket, query: Query | None = None) -> list[UsageResult]:
+    """Return a bucket's results; raises IncompleteReport for any other shape.
+
+    It also does if they are no answer to `query`, as far as they tell.
+    """
     if isinstance(bucket, SummedBucket):
         return bucket.summed
     try:
-        return _RESULTS.decode(bucket.results)
+        results = _RESULTS.decode(bucket.results)
     except (ValueError, RecursionError) as error:
         start = in_utc(bucket.starting_at)
         raise _unreadable("usage", error, f" in the bucket of {start:%Y-%m-%dT%H:%MZ}") from None
+    if query is not None:
+        _check_fit(query, results, bucket.starting_at)
+    return results
+
+
+def _check_fit(query: Query, results: list[Any], start: dt.datetime) -> None:
+    """Refuse results that were grouped or filtered otherwise than asked; raises IncompleteReport.
+
+    What may be null in any row (a workspace, a key) cannot tell that it was not grouped by.
+    """
+    if not results:
+        return
+    for name in query.never_null:
+        if all(getattr(result, name) is None for result in results):
+            raise IncompleteReport(
+                f"the {query.report} report is no answer to the question: it was to be grouped by "
+                f"{name}, and no result of {in_utc(start):%Y-%m-%dT%H:%MZ} has one"
+            )
+    for name, wanted in query.filtered.items():
+        grouped = name in query.group_by
+        for value in {getattr(result, name) for result in results}:
+            if not (_matches(value, wanted) if value is not None else not grouped):
+                raise IncompleteReport(
+                    f"the {query.report} report is no answer to the question: only {name} "
+                    f"{', '.join(wanted)[:80]} was asked for, and {in_utc(start):%Y-%m-%dT%H:%MZ} "
+                    f"has {str(value)[:80]!r}"
+                )
+
+
+def _matches(value: str, wanted: tuple[str, ...]) -> bool:
+    """Tell whether a filter lets a value through; a model may be named without its date."""
+    return value in wanted or any(value.startswith(f"{name}-") for name in wanted)
 
 
 def rows(query: Query, page: Page) -> Iterator[Row]:
@@ -227,7 +265,7 @@ def rows(query: Query, page: Page) -> Iterator[Row]:
     if isinstance(page, UsagePage):
         for bucket in page.data:
             start, end = clock(query, bucket.starting_at), clock(query, bucket.ending_at)
-            for result in usage_results(bucket):
+            for result in usage_results(bucket, query):
                 yield usage_row(start, end, result)
     elif isinstance(page, CostPage):
         for day in page.data:

@@ -46,6 +46,9 @@ LEAST_MAX_CHARS = 300
 """With less not even an error has room."""
 _LONGEST_ERROR = 1_000
 
+MOST_REQUESTS = 400
+"""A year of Claude Code by day; what asks for more was not meant."""
+
 ACTIONS = ("usage", "cost", "claude_code")
 _PARAMETERS = ("action", "starting_at", "ending_at", "bucket_width", "group_by", "limit")
 Progress = Callable[[float, str], Awaitable[None]]
@@ -150,7 +153,12 @@ def settings() -> dict[str, Any]:
     known = environment()
     key = next((known[name] for name in KEY_VARIABLES if name in known), None)
     token = None if key else known.get(OAUTH_VARIABLE)
-    return {"api_key": key, "oauth_token": token, "base_url": known.get("ANTHROPIC_BASE_URL")}
+    return {
+        "api_key": key,
+        "oauth_token": token,
+        "base_url": known.get("ANTHROPIC_BASE_URL"),
+        "max_requests": MOST_REQUESTS,
+    }
 
 
 async def anthropic_usage(

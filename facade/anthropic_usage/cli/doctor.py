@@ -96,8 +96,7 @@ def _findings(connection: Connection) -> Iterator[Finding]:
             return
         settings = client.settings
         source = "the simulator" if connection.demo else settings.credentials.source
-        yield Finding("key", True, f"{settings.credentials.kind} from {source}")
-        reached = yield from _reach(client, settings.base_url)
+        reached, refused = yield from _reach(client, f"{settings.credentials.kind} from {source}")
         today = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
         yesterday = today - DAY
         reports: dict[str, Callable[[], Any]] = {
@@ -106,24 +105,33 @@ def _findings(connection: Connection) -> Iterator[Finding]:
             "claude code report": lambda: client.claude_code(yesterday, today),
         }
         for name, ask in reports.items():
-            yield _report(name, ask) if reached else Finding(name, None, "the API was not reached")
+            skipped = "the key is refused" if refused else "the API was not reached"
+            yield _report(name, ask) if reached and not refused else Finding(name, None, skipped)
         yield _clock(clocks)
 
 
-def _reach(client: UsageClient, url: str) -> Generator[Finding, None, bool]:
-    """Look up the organization; returns whether anybody answered."""
+def _reach(client: UsageClient, key: str) -> Generator[Finding, None, tuple[bool, bool]]:
+    """Look up the organization; returns whether anybody answered, and refused the key."""
+    url = client.settings.base_url
     try:
         organization = client.organization()
+    except AuthenticationError as error:
+        yield Finding("key", False, f"{key}: {error}")
+        yield Finding("reach", True, url)
+        return True, True
     except ApiError as error:
+        yield Finding("key", True, key)
         yield Finding("reach", True, url)
         yield Finding("permission", False, str(error))
     except AnthropicUsageError as error:
+        yield Finding("key", True, f"{key}; not tried")
         yield Finding("reach", False, f"{error}; check the network, a proxy, ANTHROPIC_BASE_URL")
-        return False
+        return False, False
     else:
+        yield Finding("key", True, key)
         yield Finding("reach", True, url)
         yield Finding("permission", True, f"reads the organization {organization.name!r}")
-    return True
+    return True, False
 
 
 def _report(name: str, ask: Callable[[], Any]) -> Finding:

@@ -17,7 +17,7 @@ from ..errors import InvalidQuery
 from ..flow import Part, Retry, Wait
 from ..human import clean, several
 from ..query import Query
-from ..transport import Listener
+from ..transport import API_HOST, BASE_URL_VARIABLE, Listener, Settings
 from .streams import is_terminal, note
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ __all__ = ["Connection", "Meter", "demo_server", "note"]
 
 _WORTH_SAYING = 10.0
 """Waits longer than this many seconds are said even where no progress bar runs."""
+
+_FIRST = 1.0
+"""The first wait is said, too, once so many seconds have gone."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +56,7 @@ class Connection:
             key, url = None, self.base_url
             if self.demo:
                 key, url = stack.enter_context(demo_server())
-            yield stack.enter_context(
+            client = stack.enter_context(
                 UsageClient(
                     key,
                     base_url=url,
@@ -65,6 +68,8 @@ class Connection:
                     listener=listener,
                 )
             )
+            note_address(client.settings)
+            yield client
 
     @contextlib.contextmanager
     def source(self) -> Iterator[Source]:
@@ -99,6 +104,7 @@ class Meter:
 
     def __init__(self, show: bool) -> None:
         self._show = show
+        self._waited, self._said = 0.0, False
         self._query: Query | None = None
         self._bar: tuple[Progress, TaskID] | None = None
         self.reached: dt.datetime | None = None
@@ -141,10 +147,12 @@ class Meter:
             self._bar = None
 
     def _waits(self, wait: Wait) -> None:
+        self._waited += wait.seconds
         sentence = clean(f"{wait.why}: next try in {wait.seconds:.0f} s")
         if self._bar is not None:
             self._bar[0].update(self._bar[1], description=sentence)
-        elif wait.seconds >= _WORTH_SAYING:
+        elif wait.seconds >= _WORTH_SAYING or (self._waited >= _FIRST and not self._said):
+            self._said = True
             note(sentence)
 
 
@@ -154,6 +162,7 @@ class _Pages:
     def __init__(self) -> None:
         self.status: Any = None
         self.count = 0
+        self._waited, self._said = 0.0, False
 
     def __call__(self, event: Wait | Part) -> None:
         if isinstance(event, Part):
@@ -161,7 +170,10 @@ class _Pages:
             sentence = f"reading, {several(self.count, 'page')}"
         else:
             sentence = f"{event.why}: next try in {event.seconds:.0f} s"
-            if self.status is None and event.seconds >= _WORTH_SAYING:
+            self._waited += event.seconds
+            first = self._waited >= _FIRST and not self._said
+            if self.status is None and (first or event.seconds >= _WORTH_SAYING):
+                self._said = True
                 note(sentence)
         if self.status is not None:
             from rich.text import Text
@@ -182,3 +194,10 @@ def demo_server(**options: Any) -> Iterator[tuple[str, str]]:
     with server as running:
         note(f"demo: a simulated organisation on {running.url}; none of this is real use")
         yield Simulator.DEMO_KEY, running.url
+
+
+def note_address(settings: Settings) -> None:
+    """Say that the key goes to another machine than Anthropic's, where the environment says so."""
+    elsewhere = settings.host != API_HOST and not settings.is_loopback
+    if elsewhere and settings.base_url_source == BASE_URL_VARIABLE:
+        note(f"{BASE_URL_VARIABLE} is set: the key goes to {settings.host}")

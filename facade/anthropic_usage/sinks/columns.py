@@ -129,7 +129,7 @@ def batch(query: Query, page: Page, columns: pyarrow.Schema) -> pyarrow.RecordBa
     pa = require("pyarrow", "arrow")
     try:
         if isinstance(page, UsagePage):
-            arrays = _usage_arrays(page, columns)
+            arrays = _usage_arrays(query, page, columns)
         else:
             table: list[Row] = list(rows(query, page))
             arrays = [
@@ -141,12 +141,12 @@ def batch(query: Query, page: Page, columns: pyarrow.Schema) -> pyarrow.RecordBa
     return pa.record_batch(arrays, schema=columns)
 
 
-def _usage_arrays(page: UsagePage, columns: pyarrow.Schema) -> list[pyarrow.Array]:
+def _usage_arrays(query: Query, page: UsagePage, columns: pyarrow.Schema) -> list[pyarrow.Array]:
     """Read columns off the decoded results, without a row object between: twice as fast."""
     pa = require("pyarrow", "arrow")
     values: dict[str, list[Any]] = {name: [] for name in columns.names}
     for bucket in page.data:
-        results = usage_results(bucket)
+        results = usage_results(bucket, query)
         for name, moment in (("starting_at", bucket.starting_at), ("ending_at", bucket.ending_at)):
             values[name].extend([microseconds(moment)] * len(results))
         for name in values.keys() & _PATHS.keys():

@@ -15,7 +15,7 @@ VERSIONS = ("2023-06-01", "2026-10-21")
 def admitted(headers: Mapping[str, str]) -> bool:
     """Check the credential, and say whether it is an Admin key (else it is an OAuth token).
 
-    Any is good, but for those that contain `revoked` (401) or `nopermission` (403).
+    Any is good, but for those that contain `wrong` or `revoked` (401) or `nopermission` (403).
     """
     key = headers.get("x-api-key")
     authorization = headers.get("Authorization")
@@ -25,7 +25,7 @@ def admitted(headers: Mapping[str, str]) -> bool:
         secret, prefix, refusal = authorization, "Bearer sk-ant-oat", "Invalid bearer token"
     else:
         raise ApiError(401, "x-api-key header is required")
-    if not secret.startswith(prefix) or "revoked" in secret:
+    if not secret.startswith(prefix) or "revoked" in secret or "wrong" in secret:
         raise ApiError(401, refusal)
     if "nopermission" in secret:
         raise ApiError(403, "This credential may not read the organization.")
