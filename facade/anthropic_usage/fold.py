@@ -15,7 +15,15 @@ from .moments import DAY, next_month
 from .money import add
 from .query import PERIODS, Query
 from .rows import ClaudeCodeRow, CostRow, ModelUse, Row, ToolUse, UsageRow, monday
-from .wire import CostPage, Page, UsagePage, claude_code_row, clock, usage_results
+from .wire import (
+    CostPage,
+    Page,
+    UsagePage,
+    UsageResult,
+    claude_code_row,
+    clock,
+    usage_results,
+)
 
 __all__ = ["Fold"]
 
@@ -88,7 +96,6 @@ class Fold:
         return rows
 
     def _add_usage(self, page: UsagePage) -> None:
-        # Written out, not looped over the measures: this runs once a row, millions of times.
         groups, key_of = self.groups, self._key
         for bucket in page.data:
             begin = self._begin(bucket.starting_at)
@@ -101,18 +108,7 @@ class Fold:
                 for place, measure in enumerate(_USAGE_MEASURES):
                     sums[place] += sum(map(measure, results))
                 continue
-            for result in results:
-                key = (begin, key_of(result))
-                sums = groups.get(key)
-                if sums is None:
-                    sums = groups[key] = [0, 0, 0, 0, 0, 0]
-                cache = result.cache_creation
-                sums[0] += result.uncached_input_tokens
-                sums[1] += cache.ephemeral_5m_input_tokens
-                sums[2] += cache.ephemeral_1h_input_tokens
-                sums[3] += result.cache_read_input_tokens
-                sums[4] += result.output_tokens
-                sums[5] += result.server_tool_use.web_search_requests
+            add_usage(groups, begin, key_of, results)
 
     def _add_cost(self, page: CostPage) -> None:
         groups, key_of = self.groups, self._key
@@ -205,6 +201,28 @@ class _CodeSums:
             "models": tuple(models),
             "other_tools": tuple(self.other_tools[name] for name in sorted(self.other_tools)),
         }
+
+
+def add_usage(
+    groups: dict[_Key, Any],
+    begin: _Begin,
+    key_of: Callable[[UsageResult], Any],
+    results: Iterable[UsageResult],
+) -> None:
+    """Add results to their groups: sums in the order of `UsageRow.MEASURES`."""
+    # Written out, not looped over the measures: this runs once a row, millions of times.
+    for result in results:
+        key = (begin, key_of(result))
+        sums = groups.get(key)
+        if sums is None:
+            sums = groups[key] = [0, 0, 0, 0, 0, 0]
+        cache = result.cache_creation
+        sums[0] += result.uncached_input_tokens
+        sums[1] += cache.ephemeral_5m_input_tokens
+        sums[2] += cache.ephemeral_1h_input_tokens
+        sums[3] += result.cache_read_input_tokens
+        sums[4] += result.output_tokens
+        sums[5] += result.server_tool_use.web_search_requests
 
 
 def _by_model(row: ClaudeCodeRow) -> Iterable[ClaudeCodeRow]:

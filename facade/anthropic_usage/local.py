@@ -9,13 +9,14 @@ import contextlib
 import datetime as dt
 import operator
 from collections.abc import AsyncGenerator, Generator, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import attrs
 import msgspec
 
 from .errors import InvalidQuery
 from .flow import Part
+from .fold import add_usage
 from .moments import DAY, Moment
 from .query import UsageQuery
 from .rows import UsageRow
@@ -163,8 +164,6 @@ def _up(zone: Zone, moment: dt.datetime) -> dt.datetime:
 class _Days:
     """Adds up buckets to those of a time zone, in the memory of two days' groups."""
 
-    MEASURES: ClassVar = len(UsageRow.MEASURES)
-
     def __init__(self, query: LocalUsageQuery) -> None:
         self.query = query
         self._as_read = query.source.bucket_width == query.bucket_width
@@ -193,7 +192,7 @@ class _Days:
             if key not in self._open:
                 done += self._close(key)
                 self._open[key] = (local, {})
-            self._sum(self._open[key][1], usage_results(bucket))
+            add_usage(self._open[key][1], None, _DIMENSIONS, usage_results(bucket))
         return done
 
     def finish(self) -> list[UsageBucket]:
@@ -215,22 +214,8 @@ class _Days:
             starting_at=begin,
             ending_at=self.query.bucket_end(begin),
             results=_NOTHING,
-            summed=[_result(names, sums) for names, sums in groups.items()],
+            summed=[_result(names, sums) for (_, names), sums in groups.items()],
         )
-
-    def _sum(self, groups: dict[Any, list[int]], results: list[UsageResult]) -> None:
-        for result in results:
-            names = _DIMENSIONS(result)
-            sums = groups.get(names)
-            if sums is None:
-                sums = groups[names] = [0] * self.MEASURES
-            cache = result.cache_creation
-            sums[0] += result.uncached_input_tokens
-            sums[1] += cache.ephemeral_5m_input_tokens
-            sums[2] += cache.ephemeral_1h_input_tokens
-            sums[3] += result.cache_read_input_tokens
-            sums[4] += result.output_tokens
-            sums[5] += result.server_tool_use.web_search_requests
 
 
 def _result(names: tuple[str | None, ...], sums: list[int]) -> UsageResult:
@@ -246,37 +231,50 @@ def _result(names: tuple[str | None, ...], sums: list[int]) -> UsageResult:
     )
 
 
-def local_parts(query: LocalUsageQuery, parts: Generator[Part]) -> Generator[Part]:
-    """Yield the parts of a report with its buckets added up to local ones.
+class _Parts:
+    """Takes the parts of a report and gives them with local buckets, one part behind.
 
     They have no bytes of their own, since the API sent none such.
     """
-    days = _Days(query)
-    last: Part | None = None
+
+    def __init__(self, query: LocalUsageQuery) -> None:
+        self._days = _Days(query)
+        self._last: Part | None = None
+
+    def take(self, part: Part) -> list[Part]:
+        """Take a part; returns the one before it, if there was one."""
+        before, self._last = self._last, _with(part, self._days.add(_usage(part)))
+        return [] if before is None else [before]
+
+    def finish(self) -> list[Part]:
+        """Return the last part, with what was still open."""
+        if self._last is None:
+            return []
+        return [_with(self._last, [*_usage(self._last).data, *self._days.finish()])]
+
+
+def local_parts(query: LocalUsageQuery, parts: Generator[Part]) -> Generator[Part]:
+    """Yield the parts of a report with its buckets added up to local ones."""
+    made = _Parts(query)
     with contextlib.closing(parts):
         for part in parts:
-            if last is not None:
-                yield last
-            last = _with(part, days.add(_usage(part)))
+            yield from made.take(part)
             del part
-    if last is not None:
-        yield _with(last, [*_usage(last).data, *days.finish()])
+    yield from made.finish()
 
 
 async def async_local_parts(
     query: LocalUsageQuery, parts: AsyncGenerator[Part]
 ) -> AsyncGenerator[Part]:
     """See `local_parts`."""
-    days = _Days(query)
-    last: Part | None = None
+    made = _Parts(query)
     async with contextlib.aclosing(parts):
         async for part in parts:
-            if last is not None:
-                yield last
-            last = _with(part, days.add(_usage(part)))
+            for ready in made.take(part):
+                yield ready
             del part
-    if last is not None:
-        yield _with(last, [*_usage(last).data, *days.finish()])
+    for ready in made.finish():
+        yield ready
 
 
 def _usage(part: Part) -> UsagePage:
