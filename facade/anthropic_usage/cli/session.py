@@ -104,7 +104,7 @@ class Meter:
 
     def __init__(self, show: bool) -> None:
         self._show = show
-        self._waited, self._said = 0.0, False
+        self._silence = _Silence()
         self._query: Query | None = None
         self._bar: tuple[Progress, TaskID] | None = None
         self.reached: dt.datetime | None = None
@@ -147,13 +147,30 @@ class Meter:
             self._bar = None
 
     def _waits(self, wait: Wait) -> None:
-        self._waited += wait.seconds
-        sentence = clean(f"{wait.why}: next try in {wait.seconds:.0f} s")
+        sentence = clean(_said(wait))
         if self._bar is not None:
             self._bar[0].update(self._bar[1], description=sentence)
-        elif wait.seconds >= _WORTH_SAYING or (self._waited >= _FIRST and not self._said):
-            self._said = True
+        elif self._silence.ends_with(wait):
             note(sentence)
+
+
+class _Silence:
+    """Waits that no bar shows: the long ones are said, and of the short ones the first."""
+
+    def __init__(self) -> None:
+        self._waited, self._broken = 0.0, False
+
+    def ends_with(self, wait: Wait) -> bool:
+        """Count a wait; tells whether it is worth a line."""
+        self._waited += wait.seconds
+        first = self._waited >= _FIRST and not self._broken
+        says = wait.seconds >= _WORTH_SAYING or first
+        self._broken = self._broken or says
+        return says
+
+
+def _said(wait: Wait) -> str:
+    return f"{wait.why}: next try in {wait.seconds:.0f} s"
 
 
 class _Pages:
@@ -162,18 +179,15 @@ class _Pages:
     def __init__(self) -> None:
         self.status: Any = None
         self.count = 0
-        self._waited, self._said = 0.0, False
+        self._silence = _Silence()
 
     def __call__(self, event: Wait | Part) -> None:
         if isinstance(event, Part):
             self.count += 1
             sentence = f"reading, {several(self.count, 'page')}"
         else:
-            sentence = f"{event.why}: next try in {event.seconds:.0f} s"
-            self._waited += event.seconds
-            first = self._waited >= _FIRST and not self._said
-            if self.status is None and (first or event.seconds >= _WORTH_SAYING):
-                self._said = True
+            sentence = _said(event)
+            if self.status is None and self._silence.ends_with(event):
                 note(sentence)
         if self.status is not None:
             from rich.text import Text
