@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..sinks.columns import require
+from ..sinks.sink import sync_folder
 
 __all__ = ["STAGING", "LakeError", "Storage"]
 
@@ -30,8 +31,6 @@ _HOSTS = {"s3": "s3.amazonaws.com", "gs": "storage.googleapis.com"}
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _PATIENCE = 3.0
 """Seconds within which an object store must take a connection."""
-_UNSYNCED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.EBADF}
-"""What systems say that sync files, but no folders."""
 
 
 class LakeError(AnthropicUsageError):
@@ -145,7 +144,7 @@ class Storage:
             except BaseException:
                 staged.unlink(missing_ok=True)
                 raise
-            _sync(target.parent)
+            sync_folder(target.parent)
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already is fine.
@@ -324,20 +323,4 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename last; not every system can sync folders."""
-    flags = getattr(os, "O_DIRECTORY", None)
-    if flags is None:
-        return
-    try:
-        handle = os.open(folder, os.O_RDONLY | flags)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        if error.errno not in _UNSYNCED:
-            raise
+    sync_folder(folder.parent)

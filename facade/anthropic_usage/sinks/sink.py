@@ -20,7 +20,7 @@ from ..wire import Page
 
 T_co = TypeVar("T_co", covariant=True)
 
-__all__ = ["LITTER", "PARTIAL", "Sink", "Staged", "alone", "check_target"]
+__all__ = ["LITTER", "PARTIAL", "Sink", "Staged", "alone", "check_target", "sync_folder"]
 
 PARTIAL: Final = ".partial"
 """How the name of a file ends that is not whole yet."""
@@ -28,6 +28,15 @@ LITTER: Final = (".DS_Store", "._*", "Thumbs.db", "ehthumbs.db", "desktop.ini")
 """What file managers leave in folders that they were shown."""
 
 _BUFFER: Final = 2**18
+_UNSYNCED: Final = {
+    errno.EINVAL,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EBADF,
+}
+"""What a folder that cannot be synced answers."""
 
 
 class Sink(Protocol[T_co]):
@@ -106,7 +115,7 @@ class Staged:
         os.fsync(self.file.fileno())
         self.file.close()
         os.replace(self._staged, self.path)
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     def discard(self) -> None:
         """Remove what was staged."""
@@ -214,13 +223,17 @@ def _keep(staged: Path, before: os.stat_result) -> None:
     os.chmod(staged, stat.S_IMODE(before.st_mode))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last; folders cannot be synced on every system."""
+def sync_folder(folder: Path) -> None:
+    """Make a rename last; not every system, and not every file system, can sync folders."""
     flags: Any = getattr(os, "O_DIRECTORY", None)
     if flags is None:
         return
-    descriptor = os.open(folder, os.O_RDONLY | flags)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY | flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSYNCED:
+            raise
