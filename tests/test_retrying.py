@@ -10,7 +10,7 @@ import attrs
 import pytest
 from anthropic_usage import ApiError, ConnectionFailed, RateLimited, Retry
 from anthropic_usage.flow import Failure, Reply, Send, Wait, exchange
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 NOW = dt.datetime(2026, 2, 10, 12, tzinfo=dt.UTC)
@@ -154,6 +154,7 @@ def test_a_rate_limit_s_reset_counts_only_when_it_lies_ahead(
 
 
 @given(st.text(max_size=12))
+@example("1e100")
 def test_a_wait_that_makes_no_sense_is_backed_off_instead(text: str) -> None:
     wait = asks(429, retry_after=text, retry_after_ms=text)
     assert wait is None or wait >= 0

@@ -56,6 +56,8 @@ sometimes later (manage-claude/usage-cost-api), and for Claude Code an hour
 (claude-code-analytics-api)."""
 
 _LONGEST_CURSOR: Final = 8192
+_ENDLESS: Final = 1e9
+"""Seconds, some thirty years: nobody means more of a wait or of an age."""
 STALE: Final = dt.timedelta(hours=12)
 """An answer dated so long before this machine's time proves nothing of what is not there yet."""
 
@@ -441,7 +443,7 @@ def server_time(reply: Reply, clock: Clock = utc_now) -> dt.datetime:
     date = _http_date(reply.headers.get("date"))
     if date is None:
         return clock()
-    age = min(_number(reply.headers.get("age")) or 0.0, 1e9)  # since a cache got the answer
+    age = min(_number(reply.headers.get("age")) or 0.0, _ENDLESS)  # since a cache got the answer
     try:
         return date + dt.timedelta(seconds=age)
     except OverflowError:
@@ -467,11 +469,11 @@ def _asked_delay(reply: Reply, now: dt.datetime) -> float | None:
     """Return the wait that the answer asks for, in seconds, if it asks for a sensible one."""
     headers = reply.headers
     milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
+    if milliseconds is not None and milliseconds / 1000 <= _ENDLESS:
         return milliseconds / 1000
     after = headers.get("retry-after")
     seconds = _number(after)
-    if seconds is not None:
+    if seconds is not None and seconds <= _ENDLESS:
         return seconds
     at = _http_date(after)
     if at is not None:
