@@ -17,10 +17,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from anthropic_usage import (
     AnthropicUsageError,
     ApiError,
@@ -196,8 +196,7 @@ def test_what_the_environment_says_of_the_way_is_named(
     assert "secret" not in str(caught.value)
 
 
-def test_a_certificate_that_nobody_trusts_is_not_tried_again(tmp_path: Path) -> None:
-    trustme = pytest.importorskip("trustme")
+def test_a_certificate_that_nobody_trusts_is_not_tried_again() -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
