@@ -122,7 +122,7 @@ def test_models_go_by_their_alias_in_the_bill_alone() -> None:
 
 
 def test_long_prompts_cost_more_where_rows_do_not_tell_them() -> None:
-    plain, terms = bill(), bill(Billing(long_prompts=True))
+    plain, terms = bill(), bill(Billing(long_percent=70))
     for before, after in zip(plain, terms, strict=True):
         most = 5 if before.model == "claude-haiku-5-5" else 1
         assert before.amount <= after.amount <= before.amount * most

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from .bill import TOKEN_DIMENSIONS, CostLine
 from .calendar import day_of
 from .mix import mix, seed_of
+
+if TYPE_CHECKING:
+    from .streams import Stream
 
 _ROUNDED = Decimal("0.000001")
 """Published amounts have six decimals of a cent."""
@@ -80,13 +83,18 @@ class Billing:
     """How long after the end of a day its bill comes, where that is not at once."""
     aliases: bool = False
     """Whether models go by their alias, where the usage report names them with their date."""
-    long_prompts: bool = False
-    """Whether long prompts cost more where the usage report cannot tell them from short ones."""
+    long_percent: int = 0
+    """How many of a hundred streams have long prompts throughout where the usage report cannot tell
+    them from short ones, and they cost more."""
 
     def __attrs_post_init__(self) -> None:
         unknown = {*self.nulls, *self.nullable} - {*TOKEN_DIMENSIONS}
         if unknown:
             raise ValueError(f"no dimension of a token line: {', '.join(sorted(unknown))}")
+
+    def is_long(self, stream: Stream) -> bool:
+        """Say whether a stream's prompts are long where that cannot be told."""
+        return stream.seed % 100 < self.long_percent
 
     def pending(self, day: int, now: int) -> bool:
         """Say whether the bill of a closed day is still to come at second `now`."""

@@ -81,7 +81,7 @@ class Costs:
         cells = list(cells)
         wanted = {POSITIONS["service_tier"]: BILLABLE_TIERS}
         billable = add_up(cells, _BY, wanted)
-        in_long = (cell for cell in cells if self._billing.long_prompts and cell[0].long)
+        in_long = (cell for cell in cells if self._billing.is_long(cell[0]))
         hidden = add_up(in_long, _BY, wanted)
         for key, measures in billable.items():
             workspace_id, *described = key
