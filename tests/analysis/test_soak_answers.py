@@ -26,5 +26,5 @@ def test_a_wrong_answer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         return attrs.evolve(answer, lines=(first, *others))
 
     monkeypatch.setattr(soak_answers, "chargeback", wrong)
-    tally = soak_answers.run(1, 1)
+    tally = soak_answers.run(1, 4)
     assert any("chargeback: sum" in line for line in tally.wrong)

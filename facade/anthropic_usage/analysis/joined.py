@@ -18,7 +18,7 @@ from .priced import PricedUsage, read_priced_usage
 from .prices import KINDS, MEASURE_OF, WEB_SEARCH, PriceTable
 from .source import Source, optional, reason
 
-__all__ = ["LINE", "Joined", "Share", "join_keys", "join_models"]
+__all__ = ["LINE", "Joined", "KeyUse", "Share", "join_keys", "join_models"]
 
 LINE = (
     "workspace_id",
@@ -54,6 +54,7 @@ class Share:
     """Whether it was split by cost at list, not by a count."""
     loose: bool
     """Whether no use agreed with the line in all that it names."""
+    day: dt.date
 
 
 @attrs.frozen
@@ -84,14 +85,46 @@ def join_keys(
 ) -> Joined:
     """Join a bill's lines, of days and `LINE`, with the API keys whose use they bill."""
     usage = _read(source, span, "api_key_id", prices)
-    workspaces = _Workspaces({})
-    if usage and len({line.workspace_id for line in lines}) > 1:
-        workspaces = _Workspaces.read(source, span)
-    uses: dict[dt.date, list[_Use]] = defaultdict(list)
-    for row in usage:
-        for use in _uses(row, row.api_key_id, prices):
-            uses[row.day] += workspaces.parts(row, use)
-    return _joined(usage, _join(lines, uses, prices))
+    return _joined(usage, KeyUse.of(source, lines, span, usage, prices).join(lines))
+
+
+@attrs.frozen
+class KeyUse:
+    """The use of API keys, to join lines of a bill with."""
+
+    usage: Sequence[UsageRow]
+    workspaces: _Workspaces
+    prices: PriceTable
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        lines: Sequence[CostRow],
+        span: tuple[Any, Any],
+        usage: Sequence[UsageRow],
+        prices: PriceTable,
+    ) -> KeyUse:
+        """Add the workspaces in which keys were used, where the lines name several."""
+        workspaces = _Workspaces({})
+        if usage and len({line.workspace_id for line in lines}) > 1:
+            workspaces = _Workspaces.read(source, span)
+        return cls(usage, workspaces, prices)
+
+    def join(
+        self, lines: Sequence[CostRow], key: str | None = None, ends: tuple[int, int] | None = None
+    ) -> Joined:
+        """Join lines of days and `LINE` with the keys whose use they bill.
+
+        Where a price is a band, use is weighed by its middle; with `ends`, that of `key` by the
+        first of these ends of the band (0 or 1), and all other use by the second.
+        """
+        uses: dict[dt.date, list[_Use]] = defaultdict(list)
+        for row in self.usage:
+            end = ends and ends[row.api_key_id != key]
+            for use in _uses(row, row.api_key_id, self.prices, end):
+                uses[row.day] += self.workspaces.parts(row, use)
+        return _join(lines, uses, self.prices)
 
 
 def join_models(
@@ -124,7 +157,9 @@ def _joined(usage: PricedUsage, joined: Joined) -> Joined:
     return attrs.evolve(joined, missing=usage.missing, blind=not usage and bool(usage.missing))
 
 
-def _uses(row: UsageRow, who: str | None, prices: PriceTable) -> Iterator[_Use]:
+def _uses(
+    row: UsageRow, who: str | None, prices: PriceTable, end: int | None = None
+) -> Iterator[_Use]:
     billed = row.service_tier in _BILLED
     at_list = row if billed else msgspec.structs.replace(row, service_tier="standard")
     by_kind = prices.cost(at_list).by_kind
@@ -142,9 +177,13 @@ def _uses(row: UsageRow, who: str | None, prices: PriceTable) -> Iterator[_Use]:
                 ),
                 who=who,
                 count=Decimal(count),
-                cost=None if band is None else times(add(*band), _HALF),
+                cost=None if band is None else _weight(band, end),
                 billed=billed or kind == WEB_SEARCH,
             )
+
+
+def _weight(band: tuple[Decimal, Decimal], end: int | None) -> Decimal:
+    return times(add(*band), _HALF) if end is None else band[end]
 
 
 class _Workspaces:
@@ -248,8 +287,10 @@ def _join(
     ]
     results = allocate(days, _GIVEN_UP, keep=(_WORKSPACE,), summed=summed)
     shares: list[Share] = []
-    for ((_, kind), of_it), said, (fits, lost) in zip(by_day.items(), claims, results, strict=True):
-        shares += [Share(fit.who, fit.amount, kind, fit.by_price, fit.loose) for fit in fits]
+    for ((day, kind), of_it), said, (fits, lost) in zip(
+        by_day.items(), claims, results, strict=True
+    ):
+        shares += [Share(fit.who, fit.amount, kind, fit.by_price, fit.loose, day) for fit in fits]
         gone = set(map(id, lost))
         rest += [line for line in of_it if id(said[id(line)]) in gone]
     return Joined(shares, rest)
