@@ -416,6 +416,7 @@ def chargeback_command(
         "exact_usd": result.exact_usd,
         "settled": result.settled,
         "rules": list(result.rules),
+        "notes": list(result.notes),
         "lines": [
             {**row, "rounded_for_the_sum": line.adjusted, "behind": _behind(line)}
             for row, line in zip(rows, result.lines, strict=True)
@@ -432,6 +433,9 @@ def chargeback_command(
     # A tagged workspace that was not used is no mistake, as a pattern may be.
     unused = [pattern for pattern in result.unused if pattern not in tagged.entries]
     _note_chargeback(result, unused)
+    if result.undivided:
+        # The bill is right, but it is not what was asked for.
+        click.get_current_context().exit(1)
 
 
 def _behind(line: Line) -> list[dict[str, Any]]:
@@ -450,7 +454,7 @@ def _note_chargeback(result: Chargeback, unused: Iterable[str]) -> None:
     if beside := sum(line.adjusted for line in result.lines):
         parts = "1 amount is" if beside == 1 else f"{beside} amounts are"
         note(f"{parts} a cent beside its own rounding, so that the parts add up to the bill")
-    for sentence in result.unsettled:
+    for sentence in (*result.notes, *result.unsettled):
         note(sentence)
     if not result.settled:
         note("the range has days without a bill yet: the parts can still grow")
