@@ -31,7 +31,7 @@ from .answers import (
     print_columns,
 )
 from .options import source_options
-from .session import Connection, note
+from .session import Connection, note, note_of_names
 from .strict import OutputFile, OutputFolder
 
 __all__ = ["report_command"]
@@ -89,7 +89,7 @@ def report_command(
         except AuthenticationError:
             raise
         except AnthropicUsageError as error:
-            note(f"no name for the organization: {reason(error)}")
+            note_of_names(f"no name for the organization: {reason(error)}")
         try:
             result = spend(
                 source,
