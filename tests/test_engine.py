@@ -494,10 +494,10 @@ def test_a_report_of_unreasonably_many_requests_is_refused_with_their_number() -
 
 
 def test_queries_hash() -> None:
-    from anthropic_usage.query import UsageQuery
+    from anthropic_usage.reports import USAGE
 
-    made = [UsageQuery.create(*RANGE, models=["a"]) for _ in range(2)]
-    assert len({*made, UsageQuery.create(*RANGE, models="b")}) == 2
+    made = [USAGE.ask(*RANGE, models=["a"]) for _ in range(2)]
+    assert len({*made, USAGE.ask(*RANGE, models="b")}) == 2
 
 
 def test_a_client_that_nobody_closed_does_not_keep_the_program() -> None:

@@ -8,6 +8,8 @@
 import importlib.metadata
 
 from .client import AsyncUsageClient, UsageClient
+from .engine.flow import Retry
+from .engine.report import AsyncReport, Report
 from .errors import (
     AnthropicUsageError,
     ApiError,
@@ -21,9 +23,7 @@ from .errors import (
     PermissionDenied,
     RateLimited,
 )
-from .flow import Retry
-from .report import AsyncReport, Report
-from .rows import ClaudeCodeRow, CostRow, ModelUse, UsageRow
+from .reports import ClaudeCodeRow, CostRow, ModelUse, UsageRow
 
 __version__ = importlib.metadata.version("anthropic-usage")
 

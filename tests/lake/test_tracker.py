@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from anthropic_usage.cli import main as cli
+from anthropic_usage.lake.schema import TABLES
 from anthropic_usage.lake.snapshot import load_manifests, newest, unpack
 from anthropic_usage.lake.source import LakeSource
 from anthropic_usage.lake.storage import LakeError, Storage
 from anthropic_usage.lake.tracker import missing_days, sweep
 from anthropic_usage.lake.upkeep import changes, prune, rebuild, verify
-from anthropic_usage.schema import TABLES
 from anthropic_usage.simulator import Server, Simulator
 from clock import NOW
 from tracking import KEY, Run

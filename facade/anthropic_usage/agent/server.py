@@ -20,10 +20,10 @@ from ..analysis.reconcile import reconcile
 from ..analysis.spend import Caching, spend
 from ..client import AsyncUsageClient, UsageClient
 from ..directory import Directory
+from ..engine.flow import Wait
 from ..errors import AnthropicUsageError, InvalidQuery
-from ..flow import Part, Wait
 from ..money import plain
-from ..rows import CostRow, UsageRow
+from ..reports import CostRow, Part, UsageRow
 from ..sinks.columns import require
 from ..sinks.plain import plain_value
 from .tool import (
@@ -575,7 +575,7 @@ def _add_resources(server: Any) -> None:
 
     def lake_schema() -> str:
         """Return the tables that anthropic-usage-track writes, column by column."""
-        from ..schema import TABLES
+        from ..lake.schema import TABLES
 
         return json.dumps(TABLES, indent=2)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from ..client import AsyncUsageClient
 from ..credentials import KEY_VARIABLES, OAUTH_VARIABLE
+from ..engine.report import AsyncReport
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..moments import DAY, floor, parse_moment
 from ..outside import whole
-from ..report import AsyncReport
 from .fitting import Answer, Reading, fit, look_up
 from .untrusted import harmless, sentence
 

@@ -13,9 +13,9 @@ import attrs
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars
-from ..moments import DAY, floor, next_month, utc_now
+from ..moments import DAY, floor, monday, next_month, utc_now
 from ..money import ZERO, add, times, total
-from ..rows import CostRow, UsageRow, monday
+from ..reports import CostRow, UsageRow
 from .budget_file import Budget, Budgets
 from .forecast import Projection, project
 from .priced import priced_usage

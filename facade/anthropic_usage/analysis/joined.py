@@ -13,7 +13,7 @@ import msgspec
 
 from ..errors import AnthropicUsageError, AuthenticationError
 from ..money import add, divide, quantize, times
-from ..rows import CostRow, UsageRow
+from ..reports import CostRow, UsageRow
 from .allocation import Cell, Claim, allocate
 from .priced import priced_usage
 from .prices import KINDS, MEASURE_OF, WEB_SEARCH, PriceTable

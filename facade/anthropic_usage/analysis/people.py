@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 
 from ..errors import AnthropicUsageError, AuthenticationError
-from ..moments import DAY, Moment, ceil
+from ..moments import DAY, Moment, ceil, monday
 from ..money import ZERO, add, divide, quantize, subtract
-from ..rows import ClaudeCodeRow, monday
+from ..reports import ClaudeCodeRow
 from .chargeback import Owner, OwnerMap
 from .periods import extent
 from .source import Source

@@ -13,7 +13,7 @@ import msgspec
 from ..errors import InvalidQuery
 from ..moments import DAY, Moment, floor, utc_now
 from ..money import ZERO, add, times, total
-from ..rows import CostRow, UsageRow
+from ..reports import CostRow, UsageRow
 from .priced import priced_usage
 from .prices import WEB_SEARCH, Cost, PriceTable, add_costs
 from .source import Source

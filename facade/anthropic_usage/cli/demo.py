@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from ..client import UsageClient
+from ..engine.report import Report
 from ..errors import InvalidQuery
 from ..human import clean
 from ..moments import DAY, parse_moment, utc_now
-from ..report import Report
 from .reading import note_left_out
 from .session import demo_server
 from .strict import Finite, Whole, WholeRange

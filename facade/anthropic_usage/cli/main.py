@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from ..errors import AnthropicUsageError, InvalidQuery
-from ..local import WHOLE_DAYS
+from ..reports import CLAUDE_CODE, COST
 from .agents import mcp_command, tool_command
 from .billing import chargeback_command, prices_command, reconcile_command
 from .demo import demo, simulate
@@ -97,8 +97,8 @@ for command in (
     check_command,
     export_group.commands["cost"],
 ):
-    refuse_timezone(command, WHOLE_DAYS["cost"])
-refuse_timezone(claude_code, WHOLE_DAYS["claude_code"])
+    refuse_timezone(command, COST.whole_days)
+refuse_timezone(claude_code, CLAUDE_CODE.whole_days)
 refuse_timezone(export_group.commands["usage"], "the files of an export are of whole UTC days")
 
 

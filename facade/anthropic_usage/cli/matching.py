@@ -11,7 +11,7 @@ from typing import Any
 
 from ..client import UsageClient
 from ..errors import AnthropicUsageError, AuthenticationError, InvalidQuery, NothingMatchedWarning
-from ..query import Query, UsageQuery
+from ..reports import Query
 
 __all__ = ["check_ids", "quiet", "unmatched"]
 
@@ -61,9 +61,9 @@ def unmatched(client: UsageClient, query: Query) -> str:
 
     One more report is read, in buckets as long as the range allows; nothing for no such query.
     """
-    if not isinstance(query, UsageQuery) or not query.named:
+    if not query.named:
         return ""
-    dimensions = tuple(query.named)[: query.MOST_DIMENSIONS]
+    dimensions = tuple(query.named)[: query.kind.most_dimensions]
     try:
         groups = client.report(_unfiltered(query, dimensions)).by(*dimensions)
     except AuthenticationError:
@@ -83,7 +83,7 @@ def unmatched(client: UsageClient, query: Query) -> str:
     return "; ".join(said) or "each of these was used in this range, but never all together"
 
 
-def _unfiltered(query: UsageQuery, dimensions: Sequence[str]) -> UsageQuery:
+def _unfiltered(query: Query, dimensions: Sequence[str]) -> Query:
     span = (query.starting_at, query.ending_at)
     width = next(
         (
@@ -98,7 +98,7 @@ def _unfiltered(query: UsageQuery, dimensions: Sequence[str]) -> UsageQuery:
         for name, values in query.filters.items()
         if name.removesuffix("s") not in query.named
     }
-    return UsageQuery.create(
+    return query.kind.ask(
         *span,
         bucket_width=width,
         group_by=dimensions,

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from ..errors import InvalidQuery
-from ..query import FILTERS, check_version
+from ..reports import USAGE, check_version
 from .formats import format_options
 from .session import Connection
 from .strict import Finite, OutputFile, WholeRange
@@ -86,7 +86,7 @@ def range_options(command: Command) -> Command:
 
 def filter_options(command: Command) -> Command:
     """Add the usage report's filters under the parameters' own names."""
-    for name, choices in reversed(list(FILTERS.items())):
+    for name, choices in reversed(list(USAGE.filters.items())):
         values = f" ({', '.join(choices)})" if choices else ""
         command = click.option(
             f"--{name.replace('_', '-')}",

@@ -13,11 +13,11 @@ import click
 
 from ..analysis.source import Source
 from ..client import UsageClient
+from ..engine.flow import Retry, Wait
+from ..engine.transport import API_HOST, BASE_URL_VARIABLE, Listener, Settings
 from ..errors import InvalidQuery
-from ..flow import Part, Retry, Wait
 from ..human import clean, several
-from ..query import Query
-from ..transport import API_HOST, BASE_URL_VARIABLE, Listener, Settings
+from ..reports import Part, Query
 from .streams import is_terminal, note
 
 if TYPE_CHECKING:

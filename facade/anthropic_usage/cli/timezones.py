@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ..local import WHOLE_DAYS, refuse_zone
+from ..engine.local import refuse_zone
 from ..moments import DAY, rfc3339
-from ..query import Query
+from ..reports import Query
 from .session import note
 
 __all__ = ["refuse_timezone", "say_whole_days", "timezone_option"]
@@ -53,8 +53,8 @@ def say_whole_days(query: Query, start: dt.datetime, end: dt.datetime | None) ->
         edges.append(f"all of {last}, though the range ends {ends}")
     if not edges:
         return
-    why = WHOLE_DAYS.get(query.report)
-    if why is None:
+    why = query.kind.whole_days
+    if not why:
         why, advice = "days are whole UTC days", "; --timezone or --bucket-width 1h cut finer"
     else:
         advice = ""

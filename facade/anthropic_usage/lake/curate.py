@@ -12,10 +12,10 @@ from typing import Any
 from ..analysis.owners import Owner, OwnerMap
 from ..analysis.priced import priced_usage
 from ..analysis.prices import Cost, PriceTable, add_costs
+from ..lake.schema import TABLES
 from ..moments import DAY
 from ..money import ZERO, add, plain
-from ..rows import UsageRow
-from ..schema import TABLES
+from ..reports import UsageRow
 from ..sinks.columns import require
 from ..sinks.plain import plain_value
 from .snapshot import Read

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from ..schema import TABLES
+from ..lake.schema import TABLES
 from ..sinks.columns import require
 from .curate import arrow_schema
 from .snapshot import CURATED, FileEntry, load_manifests, newest

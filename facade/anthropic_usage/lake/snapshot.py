@@ -20,12 +20,10 @@ import attrs
 import msgspec
 
 from ..errors import InvalidQuery
-from ..flow import Part
+from ..lake.schema import TABLES
 from ..moments import DAY, rfc3339, utc_now
-from ..query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
-from ..schema import TABLES
+from ..reports import REGISTRY, Part, Query
 from ..sinks.columns import require
-from ..wire import decode
 from .storage import LakeError, Storage
 
 __all__ = [
@@ -360,13 +358,8 @@ class Read:
 
     def query(self, day: dt.date) -> Query:
         """Return the question that this answers."""
-        end = day + DAY
-        if self.report == "usage":
-            speeds = "fast" if self.fast else None
-            return UsageQuery.create(day, end, group_by=self.group_by, speeds=speeds)
-        if self.report == "cost":
-            return CostQuery.create(day, end, group_by=self.group_by)
-        return ClaudeCodeQuery.create(day, end)
+        filters: dict[str, Any] = {"speeds": "fast"} if self.fast else {}
+        return REGISTRY[self.report].ask(day, day + DAY, group_by=self.group_by, **filters)
 
 
 class _RawPage(msgspec.Struct):
@@ -457,7 +450,7 @@ def parts(read: Read, day: dt.date) -> Sequence[Part]:
     query = read.query(day)
     return [
         Part(
-            page=decode(query, page.body),
+            page=query.decode(page.body),
             body=page.body,
             begins=page.begins,
             ends=page.ends,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import InvalidQuery
-from ..schema import TABLES
+from ..lake.schema import TABLES
 from ..sinks.columns import require
 from .curate import table_of
 from .engines import spark_session, spark_table

@@ -14,11 +14,10 @@ import msgspec
 
 from ..analysis.prices import PriceTable
 from ..errors import AnthropicUsageError
-from ..flow import SETTLING
 from ..moments import DAY
 from ..money import add
+from ..reports import SETTLING
 from ..sinks.columns import require
-from ..wire import rows
 from . import delta
 from .curate import ESTIMATES, content_of, curate, parquet, prices_of, totals_of
 from .snapshot import (
@@ -176,7 +175,7 @@ def _tokens(reads: Iterable[Read], day: dt.date, grouped: tuple[str, ...], fast:
         if read.group_by == grouped and read.fast == fast:
             query = read.query(day)
             for part in parts(read, day):
-                total += sum(row.total_tokens for row in rows(query, part.page))  # type: ignore[attr-defined]
+                total += sum(row.total_tokens for row in query.rows(part.page))
     return total
 
 

@@ -31,14 +31,15 @@ from urllib.parse import urlsplit
 import attrs
 import httpx
 
-from .credentials import Credentials, redactor
-from .errors import (
+from ..credentials import Credentials, redactor
+from ..errors import (
     AnthropicUsageError,
     InvalidQuery,
     held_warnings,
     say_held,
 )
-from .flow import Failure, Flow, Part, Reply, Send, Step, Wait, check_number
+from ..reports import Part
+from .flow import Failure, Flow, Reply, Send, Step, Wait, check_number
 from .governor import Backlog, Governor, Signal, Slot, Turn
 
 __all__ = ["Engine", "Listener", "Portal", "Reading", "Settings", "user_agent"]
