@@ -448,20 +448,23 @@ class Fields(Generic[R]):
 
     def run(self, function: Callable[..., Any], span: Span, *rest: Any) -> Any:
         """Hand a span's results to a compiled function; any other shape is an IncompleteReport."""
+        where = f" in the bucket of {span.start:%Y-%m-%dT%H:%MZ}"
         try:
-            return function(self.results(span), span.start, span.end, *rest)
+            results = self.results(span)
         except (ValueError, RecursionError) as error:
-            where = f" in the bucket of {span.start:%Y-%m-%dT%H:%MZ}"
-            if not isinstance(error, msgspec.ValidationError | msgspec.DecodeError):
-                error = ValueError(f"{error} - at `$[{self._place(span)}`")
             raise unreadable(self.row.REPORT, error, where) from None
+        try:
+            return function(results, span.start, span.end, *rest)
+        except ValueError as error:
+            place = ValueError(f"{error} - at `{self._place(results)}`")
+            raise unreadable(self.row.REPORT, place, where) from None
 
-    def _place(self, span: Span) -> str:
+    def _place(self, results: Iterable[Any]) -> str:
         """Return where the first value stands that cannot be read."""
-        for number, result in enumerate(self.results(span)):
+        for number, result in enumerate(results):
             if place := self.unread(result):
-                return f"{number}].{place}"
-        return "]"
+                return f"$[{number}].{place}"
+        return "$"
 
     def unread(self, result: Any) -> str:
         """Return the path of a result's first value that cannot be read; none, if all can."""
