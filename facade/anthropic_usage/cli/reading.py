@@ -7,7 +7,7 @@ import functools
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -49,6 +49,9 @@ from .spool import after, spool
 from .strict import Whole
 from .timezones import say_whole_days, timezone_option
 from .when import resolve
+
+if TYPE_CHECKING:
+    from ..engine.report import Report
 
 __all__ = [
     "claude_code",

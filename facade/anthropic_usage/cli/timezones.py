@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.local import refuse_zone
 from ..moments import DAY, rfc3339
-from ..reports import Query
-from .session import note
+from .streams import note
+
+if TYPE_CHECKING:
+    from ..reports import Query
 
 __all__ = ["refuse_timezone", "say_whole_days", "timezone_option"]
 
@@ -28,6 +29,8 @@ def refuse_timezone(command: click.Command, why: str) -> None:
     """Let a command say why it has no `--timezone`, rather than that there is no such option."""
 
     def refuse(context: click.Context, option: click.Parameter, zone: str | None) -> None:
+        from ..engine.local import refuse_zone
+
         refuse_zone(zone, *_YEARS, why)
 
     option: Any = click.Option(
@@ -41,6 +44,7 @@ def say_whole_days(query: Query, start: dt.datetime, end: dt.datetime | None) ->
 
     `start` and `end` are what was asked for; no end is now.
     """
+
     if query.width != DAY or query.timezone is not None:
         return
     edges = []
