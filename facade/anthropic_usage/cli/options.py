@@ -88,6 +88,8 @@ def range_options(command: Command) -> Command:
 def filter_options(command: Command) -> Command:
     """Add the usage report's filters under the parameters' own names."""
 
+    from ..reports import USAGE
+
     for name, choices in reversed(list(USAGE.filters.items())):
         values = f" ({', '.join(choices)})" if choices else ""
         command = click.option(
