@@ -13,6 +13,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from ..analysis.days import uneven
 from ..client import AsyncUsageClient
 from ..credentials import KEY_VARIABLES, OAUTH_VARIABLE
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
@@ -248,6 +249,10 @@ async def ask(
                 await progress((part.ends - query.starting_at) / span, f"reading {query.report}")
             del part
     names, notes = await look_up(client, query)
+    if query.report == "cost":
+        given = checked(arguments, _PARAMETERS)
+        cut = uneven(given["starting_at"], given.get("ending_at"), report.settled_until)
+        notes += [cut] if cut else []
     return fit(query, report, reading, names, notes, max_chars)
 
 

@@ -15,7 +15,7 @@ from ..errors import InvalidQuery
 from ..moments import Moment
 from ..money import ZERO, add, negative, quantize, subtract, times, total
 from ..rows import CostRow
-from .days import read_bill
+from .days import read_bill, uneven
 from .joined import LINE, Joined, Share, join_keys, join_models
 from .owners import Owner, OwnerMap
 from .prices import KINDS, PriceTable
@@ -97,7 +97,8 @@ class Chargeback:
     settled: bool
     """Whether every day of the range has its bill."""
     unsettled: tuple[str, ...] = ()
-    """Which days have none yet, in sentences."""
+    """Which days have none yet, and which are in it whole though the range cuts through them, in
+    sentences."""
     missing: tuple[str, ...] = ()
     """What names could not be looked up."""
     unused: tuple[str, ...] = ()
@@ -186,6 +187,7 @@ def chargeback(
     prices = prices or PriceTable.bundled()
     bill = read_bill(source, starting_at, ending_at, by=LINE)
     days = bill.days.require()
+    cut = uneven(starting_at, ending_at, days.settled_until)
     rows = bill.lines
     exact = total(row.amount_usd for row in rows)
     span = days.billed.start, days.billed.end
@@ -215,7 +217,7 @@ def chargeback(
         billed_usd=billed,
         lines=tuple(lines),
         settled=days.whole,
-        unsettled=tuple(days.sentences()),
+        unsettled=(*([cut] if cut else []), *days.sentences()),
         missing=directory.missing,
         unused=_unused(parts, owners),
     )

@@ -374,6 +374,7 @@ def chargeback_command(
         "exact_usd": result.exact_usd,
         "settled": result.settled,
         "rules": list(result.rules),
+        "notes": list(result.unsettled),
         "lines": [
             {**row, "rounded_for_the_sum": line.adjusted, "behind": _behind(line)}
             for row, line in zip(rows, result.lines, strict=True)
@@ -456,6 +457,10 @@ def read_owners(map_file: str | None, by: str) -> OwnerMap:
     agents = OwnerMap.from_environment() if by == "api_key" else OwnerMap()
     if map_file is None:
         return agents
+    if map_file.startswith(_TAGS):
+        raise InvalidQuery(
+            "--map: tags are those of workspaces, and Claude Code's records name none: give a file"
+        )
     form = {".csv": "csv", ".tsv": "csv", ".json": "json"}.get(
         Path(map_file).suffix.lower(), "yaml"
     )
