@@ -11,15 +11,14 @@ from typing import Any
 import attrs
 import msgspec
 
-from ..errors import AnthropicUsageError, AuthenticationError
 from ..money import add, divide, quantize, times
 from ..rows import CostRow, UsageRow
 from .allocation import Cell, Claim, allocate
-from .priced import priced_usage
+from .priced import PricedUsage, read_priced_usage
 from .prices import KINDS, MEASURE_OF, WEB_SEARCH, PriceTable
-from .source import Source
+from .source import Source, optional, reason
 
-__all__ = ["LINE", "Joined", "Share", "join_keys", "join_models"]
+__all__ = ["LINE", "Joined", "KeyUse", "Share", "join_keys", "join_models"]
 
 LINE = (
     "workspace_id",
@@ -55,6 +54,7 @@ class Share:
     """Whether it was split by cost at list, not by a count."""
     loose: bool
     """Whether no use agreed with the line in all that it names."""
+    day: dt.date
 
 
 @attrs.frozen
@@ -63,6 +63,10 @@ class Joined:
 
     shares: list[Share]
     rest: list[CostRow]
+    missing: tuple[str, ...] = ()
+    """What could not be read of the use, and why, in sentences."""
+    blind: bool = False
+    """Whether that is all of it."""
 
 
 @attrs.frozen
@@ -80,22 +84,54 @@ def join_keys(
     source: Source, lines: Sequence[CostRow], span: tuple[Any, Any], prices: PriceTable
 ) -> Joined:
     """Join a bill's lines, of days and `LINE`, with the API keys whose use they bill."""
-    usage = priced_usage(source, *span, by="api_key_id", prices=prices)
-    workspaces = _Workspaces({})
-    if len({line.workspace_id for line in lines}) > 1:
-        workspaces = _Workspaces.read(source, span)
-    uses: dict[dt.date, list[_Use]] = defaultdict(list)
-    for row in usage:
-        for use in _uses(row, row.api_key_id, prices):
-            uses[row.day] += workspaces.parts(row, use)
-    return _join(lines, uses, prices)
+    usage = _read(source, span, "api_key_id", prices)
+    return _joined(usage, KeyUse.of(source, lines, span, usage, prices).join(lines))
+
+
+@attrs.frozen
+class KeyUse:
+    """The use of API keys, to join lines of a bill with."""
+
+    usage: Sequence[UsageRow]
+    workspaces: _Workspaces
+    prices: PriceTable
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        lines: Sequence[CostRow],
+        span: tuple[Any, Any],
+        usage: Sequence[UsageRow],
+        prices: PriceTable,
+    ) -> KeyUse:
+        """Add the workspaces in which keys were used, where the lines name several."""
+        workspaces = _Workspaces({})
+        if usage and len({line.workspace_id for line in lines}) > 1:
+            workspaces = _Workspaces.read(source, span)
+        return cls(usage, workspaces, prices)
+
+    def join(
+        self, lines: Sequence[CostRow], key: str | None = None, ends: tuple[int, int] | None = None
+    ) -> Joined:
+        """Join lines of days and `LINE` with the keys whose use they bill.
+
+        Where a price is a band, use is weighed by its middle; with `ends`, that of `key` by the
+        first of these ends of the band (0 or 1), and all other use by the second.
+        """
+        uses: dict[dt.date, list[_Use]] = defaultdict(list)
+        for row in self.usage:
+            end = ends and ends[row.api_key_id != key]
+            for use in _uses(row, row.api_key_id, self.prices, end):
+                uses[row.day] += self.workspaces.parts(row, use)
+        return _join(lines, uses, self.prices)
 
 
 def join_models(
     source: Source, lines: Sequence[CostRow], span: tuple[Any, Any], prices: PriceTable
 ) -> Joined:
     """Join the lines for tokens with the models, by their canonical names, that they bill."""
-    usage = priced_usage(source, *span, by="workspace_id", prices=prices)
+    usage = _read(source, span, "workspace_id", prices)
     names = {row.model for row in usage if row.model} | {line.model for line in lines if line.model}
     uses: dict[dt.date, list[_Use]] = defaultdict(list)
     for row in usage:
@@ -104,10 +140,26 @@ def join_models(
             if use.values[_KIND] in KINDS:
                 values = (row.workspace_id, *use.values[1:])
                 uses[row.day].append(attrs.evolve(use, values=values))
-    return _join(lines, uses, prices)
+    return _joined(usage, _join(lines, uses, prices))
 
 
-def _uses(row: UsageRow, who: str | None, prices: PriceTable) -> Iterator[_Use]:
+def _read(source: Source, span: tuple[Any, Any], by: str, prices: PriceTable) -> PricedUsage:
+    """Return the use; none, and why, if it was refused or is broken: then no line fits any."""
+    usage, error = optional(lambda: read_priced_usage(source, *span, by=by, prices=prices), None)
+    if usage is None:
+        usage = PricedUsage()
+        if error is not None:
+            usage.missing = (f"The usage could not be read: {reason(error)}",)
+    return usage
+
+
+def _joined(usage: PricedUsage, joined: Joined) -> Joined:
+    return attrs.evolve(joined, missing=usage.missing, blind=not usage and bool(usage.missing))
+
+
+def _uses(
+    row: UsageRow, who: str | None, prices: PriceTable, end: int | None = None
+) -> Iterator[_Use]:
     billed = row.service_tier in _BILLED
     at_list = row if billed else msgspec.structs.replace(row, service_tier="standard")
     by_kind = prices.cost(at_list).by_kind
@@ -125,9 +177,13 @@ def _uses(row: UsageRow, who: str | None, prices: PriceTable) -> Iterator[_Use]:
                 ),
                 who=who,
                 count=Decimal(count),
-                cost=None if band is None else times(add(*band), _HALF),
+                cost=None if band is None else _weight(band, end),
                 billed=billed or kind == WEB_SEARCH,
             )
+
+
+def _weight(band: tuple[Decimal, Decimal], end: int | None) -> Decimal:
+    return times(add(*band), _HALF) if end is None else band[end]
 
 
 class _Workspaces:
@@ -143,13 +199,11 @@ class _Workspaces:
     @classmethod
     def read(cls, source: Source, span: tuple[Any, Any]) -> _Workspaces:
         """Read them; without them, lines are not joined on the workspace."""
-        try:
-            usage = source.usage(*span, group_by=_OF_A_KEY).by("day", *_OF_A_KEY)
-        except AuthenticationError:
-            raise
-        except AnthropicUsageError:
-            # A lake keeps no such reading, and a source may refuse it: the join does without.
-            return cls({})
+        # A lake keeps no such reading, and a source may refuse it: the join does without.
+        nothing: list[UsageRow] = []
+        usage, _ = optional(
+            lambda: source.usage(*span, group_by=_OF_A_KEY).by("day", *_OF_A_KEY), nothing
+        )
         rows: dict[tuple[Any, ...], dict[str | None, UsageRow]] = defaultdict(dict)
         for row in usage:
             rows[cls._key(row)][row.workspace_id] = row
@@ -212,7 +266,7 @@ def _join(
         else:
             by_day[line.day, kind].append(line)
     claims: list[dict[int, Claim]] = []
-    cells: list[dict[tuple[str | None, ...], Cell]] = []
+    cells: list[dict[tuple[tuple[str | None, ...], bool], Cell]] = []
     for (day, kind), of_it in by_day.items():
         claims.append(
             {
@@ -224,7 +278,8 @@ def _join(
         for use in uses.get(day, ()):
             if (use.values[_KIND] == WEB_SEARCH) is (kind == "web_search"):
                 values = values_of(use.values)
-                cell = cells[-1].setdefault(values, Cell(values, use.billed))
+                # Where no line names a tier, what is known to be billed still stands apart.
+                cell = cells[-1].setdefault((values, use.billed), Cell(values, use.billed))
                 cell.put(use.who, use.count, use.cost)
     days = [
         (list(said.values()), list(there.values()))
@@ -232,8 +287,10 @@ def _join(
     ]
     results = allocate(days, _GIVEN_UP, keep=(_WORKSPACE,), summed=summed)
     shares: list[Share] = []
-    for ((_, kind), of_it), said, (fits, lost) in zip(by_day.items(), claims, results, strict=True):
-        shares += [Share(fit.who, fit.amount, kind, fit.by_price, fit.loose) for fit in fits]
+    for ((day, kind), of_it), said, (fits, lost) in zip(
+        by_day.items(), claims, results, strict=True
+    ):
+        shares += [Share(fit.who, fit.amount, kind, fit.by_price, fit.loose, day) for fit in fits]
         gone = set(map(id, lost))
         rest += [line for line in of_it if id(said[id(line)]) in gone]
     return Joined(shares, rest)

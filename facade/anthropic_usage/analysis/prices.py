@@ -126,16 +126,22 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def usd_per_token(self, kind: str, row: UsageRow) -> Band | None:
         """Return what one token of a row costs, at the least and at the most; None if unknown."""
+        rates = self.rates(kind, row)
+        return _band(*rates) if rates else None
+
+    def rates(self, kind: str, row: UsageRow) -> frozenset[Decimal]:
+        """Return all that one token of a row may cost, in US dollars; nothing if unknown."""
         if kind not in self.usd_per_mtok:
-            return None
-        low = high = times(self.usd_per_mtok[kind], _MILLION)
-        for least, most in (
+            return frozenset()
+        rates = {times(self.usd_per_mtok[kind], _MILLION)}
+        for factors in (
             self._tier(row.service_tier),
             self._geo(row.inference_geo),
-            self._mode(row, kind),
+            self._modes(row, kind),
         ):
-            low, high = times(low, least), times(high, most)
-        return low, high
+            rates = {times(rate, factor) for rate in rates for factor in factors}
+        # Equal amounts that are written with more or fewer zeros are one.
+        return frozenset(rates)
 
     def unresolved(self, row: UsageRow) -> str | None:
         """Say what the row leaves open about its price, or None."""
@@ -177,7 +183,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         return _band(_ONE) if known else _band(_ONE, more)
 
     def _mode(self, row: UsageRow, kind: str) -> Band:
-        """Return what the fast mode and the length of the prompt multiply a price by."""
+        return _band(*self._modes(row, kind))
+
+    def _modes(self, row: UsageRow, kind: str) -> list[Decimal]:
+        """Return what the fast mode and the length of the prompt may multiply a price by."""
         window = self._window(row.context_window, kind)
         ends: list[Decimal] = []
         if row.speed != "fast" or not self._certainly_fast(row.day):
@@ -186,7 +195,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             assert self.fast is not None  # noqa: S101
             among = _band(_ONE) if self.fast.across_context else window
             ends += [times(more, end) for end in among]
-        return _band(*ends)
+        return ends
 
     def _fast_on(self, day: dt.date) -> Decimal:
         """Return the fast mode's factor; on the day it ended, use may still have had it."""
@@ -419,6 +428,16 @@ class PriceTable:
         return Cost(
             by_kind=by_kind, unpriced_tokens=unpriced, reasons=tuple(_why(row, prices, unpriced))
         )
+
+    def rates(self, row: UsageRow) -> dict[str, frozenset[Decimal]]:
+        """Return all that one token of each kind used in a row may cost; nothing if unknown."""
+        prices = self.prices_of(row.model, row.day) if row.model else ()
+        rates = {}
+        for kind, measure in MEASURE_OF.items():
+            if getattr(row, measure):
+                each = [price.rates(kind, row) for price in prices]
+                rates[kind] = frozenset().union(*each) if all(each) else frozenset()
+        return rates
 
     def without_caching(self, row: UsageRow) -> Cost:
         """Return what a row would cost had all of its input been sent afresh."""

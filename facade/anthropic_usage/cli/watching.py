@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import IO, Any
 
+import attrs
 import click
 
+from ..analysis.alerts import Alert, Memory
 from ..analysis.budgets import Budgets, Checked, State, check
 from ..analysis.forecast import BACKTEST, Forecast, forecast
 from ..errors import InvalidQuery
@@ -28,7 +31,7 @@ from .answers import (
 )
 from .options import source_options
 from .session import Connection, note
-from .strict import WholeRange
+from .strict import OutputFile, WholeRange
 from .when import month_span
 
 __all__ = ["FIRED", "check_command", "forecast_command"]
@@ -154,8 +157,12 @@ def _last_weeks(result: Forecast) -> str:
 Examples:
   anthropic-usage check --budget budgets.yml
   anthropic-usage check --budget budgets.yml --json
-  anthropic-usage check --budget budgets.yml --slack | curl -d @- "$SLACK_WEBHOOK"
   anthropic-usage check --demo                         jumps and the cache rate only
+
+\b
+Once a day, into Slack, each thing once; the job ends with the exit code of the check:
+  anthropic-usage check --budget budgets.yml --state check.json --slack > message; code=$?
+  if [ -s message ]; then curl -d @message "$SLACK_WEBHOOK"; fi; exit $code
 
 budgets.yml:
   budgets:
@@ -166,12 +173,24 @@ budgets.yml:
   jump: {factor: 2, usd: 25}      a day twice its weekday's usual and 25 dollars above; or off
   cache_drop: 10                  percentage points in a week; or off
 
-Exit code 3 says that something fired, 0 that nothing did.""",
+Exit code 3 says that something fired, 0 that nothing did (or nothing new), 1 that something could
+not be judged.""",
 )
 @click.option(
     "--budget", "budget_file", type=click.Path(dir_okay=False), help="Budgets and limits, in YAML."
 )
-@click.option("--slack", is_flag=True, help="Print what Slack's incoming webhooks take.")
+@click.option(
+    "--state",
+    "state_file",
+    type=OutputFile(),
+    metavar="FILE",
+    help="Remember here what was told, and tell it once, again when it is worse, and its end; days "
+    "without a run are made up for. One file for each file of budgets.  [default with --from-lake: "
+    "ROOT.check.json]",
+)
+@click.option("--no-state", is_flag=True, help="Remember nothing: tell all of the last billed day.")
+@click.option("--slack", is_flag=True, help="Print what Slack's webhooks take, if anything.")
+@click.option("--quiet", is_flag=True, help="Print nothing if there is nothing to tell.")
 @click.option("--today", metavar="YYYY-MM-DD", help="Check as of this day.  [default: today]")
 @pricing_option
 @ids_option
@@ -183,12 +202,17 @@ def check_command(
     connection: Connection,
     output: Output,
     budget_file: str | None,
+    state_file: str | None,
+    no_state: bool,
     slack: bool,
+    quiet: bool,
     today: str | None,
     pricing_json: str | None,
     ids: bool,
 ) -> None:
     """Check budgets, jumps and the cache rate; exit code 3 when something fires."""
+    if no_state and state_file is not None:
+        raise InvalidQuery("give --state FILE or --no-state")
     budgets = Budgets()
     if budget_file is not None:
         text = read_text(budget_file, "--budget")
@@ -199,9 +223,21 @@ def check_command(
     table = price_table(pricing_json)
     day = parse_moment(today, "--today").date() if today else None
     with connection.source() as source:
+        memory = None if no_state else _memory(state_file, source)
         directory = names_of(source, ids, "workspaces", "api_keys")
-        since = getattr(source, "first_day", None)
-        result = check(source, budgets, directory=directory, prices=table, today=day, since=since)
+        found = check(
+            source,
+            budgets,
+            directory=directory,
+            prices=table,
+            today=day,
+            since=getattr(source, "first_day", None),
+            unjudged_from=None if memory is None else memory.judged_before,
+            begun=None if memory is None else memory.begun,
+        )
+    # Without a memory nobody knows whether what is over was told.
+    alerts, over = (found.alerts, ()) if memory is None else memory.news(found.alerts, found.over)
+    result = attrs.evolve(found, alerts=alerts, over=over)
 
     def show(out: IO[str]) -> None:
         if slack:
@@ -209,19 +245,59 @@ def check_command(
         else:
             _print(result, out)
 
-    answer(output, {"fired": bool(result.alerts), **_document(result)}, show)
-    if output.format == "table" and not slack:
-        for sentence in result.notes:
-            note(sentence)
-    context.exit(FIRED if result.alerts else 0)
+    if alerts or over or not (slack or quiet):
+        answer(output, {"fired": bool(alerts), **_document(result)}, show)
+        if output.format == "table" and not slack:
+            for sentence in result.notes:
+                note(sentence)
+    for sentence in result.unjudged:
+        note(sentence)
+    if memory is not None:
+        _keep(memory, result, asked=state_file is not None)
+    context.exit(FIRED if alerts else int(bool(result.unjudged)))
+
+
+def _memory(state_file: str | None, source: Any) -> Memory | None:
+    """Return what was told before: of the file asked for, or of that beside a lake."""
+    if state_file is not None:
+        return Memory.read(Path(state_file))
+    root: Path | None = getattr(getattr(source, "storage", None), "local", None)
+    return None if root is None else Memory.read(root.with_name(f"{root.name}.check.json"))
+
+
+def _keep(memory: Memory, result: Checked, asked: bool) -> None:
+    try:
+        memory.keep(result.billed_until)
+    except OSError as error:
+        if asked:
+            raise
+        note(f"what was told is not remembered: cannot write {memory.path}: {error.strerror}")
 
 
 def _document(result: Checked) -> dict[str, Any]:
     return {
-        "billed_until": result.billed_until,
-        "alerts": result.alerts,
+        "billed_before": result.billed_until,
+        "billed_until": result.billed_until,  # the same day, by its older name
+        "alerts": [_alert(alert) for alert in result.alerts],
+        "over": [_alert(alert) for alert in result.over],
         "budgets": [_state(state) for state in result.states],
         "notes": result.notes,
+        "unjudged": result.unjudged,
+    }
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "kind": alert.kind,
+        "subject": alert.subject,
+        "id": alert.id,
+        "day": alert.day,
+        "threshold": alert.threshold,
+        "amount": alert.amount,
+        "unit": alert.unit,
+        "severity": alert.severity,
+        "causes": alert.causes,
+        "message": alert.message,
     }
 
 
@@ -234,8 +310,11 @@ def _state(state: State) -> dict[str, Any]:
         "period": budget.period,
         "first_day": state.first_day,
         "last_day": state.last_day,
+        "complete": state.complete,
         "amount_usd": budget.amount,
         "spent_usd": state.spent,
+        "spent_low_usd": state.spent_low,
+        "spent_high_usd": state.spent_high,
         "estimated": state.estimated,
         "projected_usd": state.projected,
         "projected_by": state.rest.method,
@@ -248,12 +327,10 @@ def _print(result: Checked, out: IO[str]) -> None:
         print_columns(
             [
                 Column("budget", [state.budget.name for state in states]),
-                Column("period", [state.budget.period for state in states]),
+                Column("period", [_period(state) for state in states]),
                 Column("amount", [dollars(state.budget.amount) for state in states], right=True),
-                Column("spent", [dollars(state.spent) for state in states], right=True),
-                Column(
-                    "", [f"{state.spent / state.budget.amount:.0%}" for state in states], right=True
-                ),
+                Column("spent", [_spent(state) for state in states], right=True),
+                Column("", [f"{state.share:.0f}%" for state in states], right=True),
                 Column("at the end", [_at_the_end(state) for state in states], right=True),
             ],
             out,
@@ -264,9 +341,22 @@ def _print(result: Checked, out: IO[str]) -> None:
         for alert in result.alerts:
             text = f"{alert.kind:<9} {clean(alert.message)}"
             console.print(text, style="bold red", markup=False, soft_wrap=True)
-        if not result.alerts:
+        for alert in result.over:
+            console.print(f"{'over':<9} {clean(alert.message)}", markup=False, soft_wrap=True)
+        if not (result.alerts or result.over):
             console.print("nothing fired", markup=False)
     out.write(capture.get())
+
+
+def _period(state: State) -> str:
+    if state.first_day == state.last_day:
+        return f"{state.first_day}"
+    return f"{state.first_day} to {state.last_day}"
+
+
+def _spent(state: State) -> str:
+    low, high = dollars(state.spent_low), dollars(state.spent_high)
+    return dollars(state.spent) if low == high else f"{low} to {high}"
 
 
 def _at_the_end(state: State) -> str:
@@ -275,9 +365,11 @@ def _at_the_end(state: State) -> str:
 
 def _slack(result: Checked) -> dict[str, Any]:
     """Return a message; texts from outside cannot mention anybody or become links."""
-    heading = f"Claude spend: {len(result.alerts)} to look at" if result.alerts else ""
-    heading = heading or "Claude spend: nothing to look at"
+    counts = [f"{len(result.alerts)} to look at"] if result.alerts else []
+    counts += [f"{len(result.over)} over"] if result.over else []
+    heading = f"Claude spend: {', '.join(counts)}"
     lines = [f"• *{alert.kind}*: {mrkdwn(alert.message)}" for alert in result.alerts]
+    lines += [f"• {mrkdwn(alert.message)}" for alert in result.over]
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": heading}}
     ]

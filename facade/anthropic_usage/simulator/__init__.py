@@ -5,7 +5,8 @@
 
 It invents an organisation from a seed and answers the usage, cost and Claude Code reports and the
 lookups as the real API does, refusing what that refuses. `Simulator.ledger` holds the truth to
-compare with, and `faults` make it fail in every way that `FAULTS` lists. It shares no code with the
+compare with, `billing` are terms that its bill can be given beside the list prices, and `faults`
+make it fail in every way that `FAULTS` lists. It shares no code with the
 client, so that the two cannot share a mistake. Serving needs the extra `simulator`.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .billing import Billing, Credit, Discount, Surcharge
 from .faults import FAULTS, Fault, parse_fault
 from .http.requests import Request
 from .ledger import Ledger
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
 __all__ = [
     "DEMO_KEY",
     "FAULTS",
+    "Billing",
+    "Credit",
+    "Discount",
     "Fault",
     "Ledger",
     "Request",
     "Server",
     "Simulator",
+    "Surcharge",
     "parse_fault",
     "run",
 ]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .bill import CostLine
+from .billing import Billing
 from .books import POSITIONS, add_up
 from .events import MEASURES
 from .mix import mix, seed_of
@@ -49,21 +51,6 @@ _TOKEN_POSITIONS = {
 _SEARCHES = MEASURES.index("web_search_requests")
 
 
-@attrs.frozen
-class CostLine:
-    """One line of a day's bill, in cents."""
-
-    workspace_id: str | None
-    description: str
-    cost_type: str
-    amount: Decimal
-    model: str | None = None
-    token_type: str | None = None
-    service_tier: str | None = None
-    context_window: str | None = None
-    inference_geo: str | None = None
-
-
 class Costs:
     """Turns a day's cells into its bill."""
 
@@ -74,19 +61,30 @@ class Costs:
         prices: PriceList,
         discount: Decimal = Decimal(0),
         overcharge: Decimal = Decimal(0),
+        billing: Billing | None = None,
     ) -> None:
         self._seed = seed_of(f"costs:{seed}")
         self._organisation = organisation
         self._prices = prices
         self._share = 1 - discount
         self._overcharge = overcharge * 100
+        self._billing = billing or Billing()
+
+    def pending(self, day: int, now: int) -> bool:
+        """Say whether the bill of a closed day is still to come at second `now`."""
+        return self._billing.pending(day, now)
 
     def lines(self, day: int, cells: Iterable[Cell]) -> list[CostLine]:
         """Return the lines of a day, one for each kind of token of each billed combination."""
         lines: list[CostLine] = []
         searches: dict[str | None, int] = {}
-        billable = add_up(cells, _BY, {POSITIONS["service_tier"]: BILLABLE_TIERS})
-        for (workspace_id, *described), measures in billable.items():
+        cells = list(cells)
+        wanted = {POSITIONS["service_tier"]: BILLABLE_TIERS}
+        billable = add_up(cells, _BY, wanted)
+        in_long = (cell for cell in cells if self._billing.is_long(cell[0]))
+        hidden = add_up(in_long, _BY, wanted)
+        for key, measures in billable.items():
+            workspace_id, *described = key
             searches[workspace_id] = searches.get(workspace_id, 0) + measures[_SEARCHES]
             model, tier, window, geo, speed = map(str, described)
             price = self._prices.of(model, iso_day(day))
@@ -95,12 +93,16 @@ class Costs:
                 tokens = measures[position]
                 if tokens:
                     rate = price.cents_per_token(token_type, tier, window, geo, speed)
+                    amount = tokens * rate
+                    if key in hidden and price.hides_long_context:
+                        more = price.cents_per_token(token_type, tier, LONG, geo, speed) - rate
+                        amount += hidden[key][position] * more
                     lines.append(
                         CostLine(
                             workspace_id=workspace_id,
                             description=f"{price.title} Usage - {_LABELS[token_type]}{notes}",
                             cost_type="tokens",
-                            amount=tokens * rate,
+                            amount=amount,
                             model=model,
                             token_type=token_type,
                             service_tier=tier,
@@ -118,7 +120,7 @@ class Costs:
         if self._overcharge and lines:
             first = lines[0]
             lines[0] = attrs.evolve(first, amount=first.amount + self._overcharge)
-        return lines
+        return self._billing.billed(day, lines, self._prices.aliases)
 
     def _hourly(self, day: int) -> Iterator[CostLine]:
         """Yield container and session time, which the usage report knows nothing of."""

@@ -69,13 +69,17 @@ DATA_FAULTS = frozenset(
 )
 """Kinds that alter a good answer of a report and touch nothing else."""
 
-REPORTS = frozenset({"usage", "cost", "claude_code"})
+FAST_MODE = "fast_mode"
+"""Questions to the usage report after its fast mode; such a fault spares all others to it."""
+REPORTS = frozenset({"usage", FAST_MODE, "cost", "claude_code"})
 LOOKUPS = frozenset({"me", "workspaces", "api_keys", "users", "service_accounts"})
 
 _TAKES_SECONDS = {"429": 1.0, "429-reset": 1.0, "slow": 2.0}
-_ENDPOINTS = {"reports": REPORTS, "lookups": LOOKUPS} | {
-    name: frozenset({name}) for name in sorted(REPORTS | LOOKUPS)
-}
+_ENDPOINTS = (
+    {name: frozenset({name}) for name in sorted(REPORTS | LOOKUPS)}
+    | {"reports": REPORTS, "lookups": LOOKUPS}
+    | {"usage": frozenset({"usage", FAST_MODE})}
+)
 _FORM = "KIND[=SECONDS][:PROBABILITY][@ENDPOINT][#NTH][xTIMES]"
 _GRAMMAR = re.compile(
     r"(?P<kind>[a-z0-9-]+?)"
@@ -114,9 +118,9 @@ def parse_fault(text: str) -> Fault:
     """Read `KIND[=SECONDS][:PROBABILITY][@ENDPOINT][#NTH][xTIMES]`.
 
     For example `429=0:0.2@usage` is a 429 with `Retry-After: 0` for one usage request in five,
-    `drop#3` drops the third request, and `500x2` fails the first two. ENDPOINT is `usage`, `cost`,
-    `claude_code`, `me`, `workspaces`, `api_keys`, `users`, `service_accounts`, `reports` (the first
-    three) or `lookups` (the others).
+    `drop#3` drops the third request, and `500x2` fails the first two. ENDPOINT is `usage`,
+    `fast_mode` (what it is asked of that mode alone), `cost`, `claude_code`, `me`, `workspaces`,
+    `api_keys`, `users`, `service_accounts`, `reports` (the first four) or `lookups` (the others).
 
     Raises ValueError with one line that says what is wrong.
     """

@@ -14,7 +14,8 @@ from .events import MEASURES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from .costs import CostLine, Costs
+    from .bill import CostLine
+    from .costs import Costs
     from .organisation import Organisation
 
 FILTERS = {
@@ -100,9 +101,15 @@ class Ledger:
         return sums
 
     def cost_lines(self, day: int, now: int) -> list[CostLine]:
-        """Return one day's lines as they are visible at second `now`."""
+        """Return one day's lines as they are visible at second `now`; none before its bill came."""
+        if self._costs.pending(day, now):
+            return []
         cells = self._books.cells(day * MINUTES_PER_DAY, MINUTES_PER_DAY, now)
         return self._costs.lines(day, cells)
+
+    def billed(self, start: int, stop: int, now: int) -> bool:
+        """Say whether no bill of the closed days from `start` up to `stop` is still to come."""
+        return not any(self._costs.pending(day, now) for day in range(start, stop))
 
     def claude_code(
         self,

@@ -91,6 +91,11 @@ class Price:
         band = self.entry.long_context
         return self.knows_geo if band is None else band.context_window == LONG
 
+    @property
+    def hides_long_context(self) -> bool:
+        """Say whether long prompts cost more and rows do not tell which they are."""
+        return self.entry.long_context is not None and not self.knows_long_context
+
     def knows_fast(self, day: str) -> bool:
         """Say whether the fast mode was sold on a day."""
         fast = self.entry.fast
@@ -138,6 +143,11 @@ class PriceList:
             ):
                 return price
         return None
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Return the names without a date, by the ids that reports give."""
+        return {price.model: price.entry.model for price in self.prices}
 
     @property
     def first_day(self) -> date:

@@ -25,6 +25,7 @@ from .streams import build_streams
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .billing import Billing
     from .http.server import Server
 
 DEMO_KEY = "sk-ant-admin01-simulator-demo-key"
@@ -40,7 +41,8 @@ class Simulator:
     running. `latency_ms` delays every answer, `jitter_ms` by up to that much more. Past
     `requests_per_minute`, requests answer 429. `discount` is the share taken off every line of the
     bill (0.15 for 15 %), `overcharge` so many dollars that are added to one line of each day.
-    `hostile` puts text meant to do harm into every name.
+    `hostile` puts text meant to do harm into every name. `billing` are further terms of the bill:
+    discounts of a part of it, credits, null dimensions, late bills.
     """
 
     DEMO_KEY = DEMO_KEY
@@ -59,6 +61,7 @@ class Simulator:
         discount: float | str | Decimal = 0,
         overcharge: float | str | Decimal = 0,
         hostile: bool = False,
+        billing: Billing | None = None,
     ) -> None:
         if size <= 0 or days < 1:
             raise ValueError("size must be above 0 and days at least 1")
@@ -83,7 +86,8 @@ class Simulator:
         self.claude_code = ClaudeCode(seed, organisation, prices)
         self._events = Events(build_streams(seed, size, organisation, prices), organisation, prices)
         self.books = Books(self._events, lambda: seconds_of(self.now))
-        costs = Costs(seed, organisation, prices, Decimal(str(discount)), Decimal(str(overcharge)))
+        shares = Decimal(str(discount)), Decimal(str(overcharge))
+        costs = Costs(seed, organisation, prices, *shares, billing)
         self.ledger = Ledger(organisation, self.books, costs, self.claude_code)
 
     @property

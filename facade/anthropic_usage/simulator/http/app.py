@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from ..faults import DATA_FAULTS, REPORTS, Fault
+from ..faults import DATA_FAULTS, FAST_MODE, REPORTS, Fault
 from ..lru import Lru
 from ..mix import Dice
 from .answers import Answer, ApiError
@@ -89,7 +89,7 @@ class Application:
         fault = None
         try:
             endpoint = _endpoint(request)
-            fault = self._simulator.next_fault(endpoint)
+            fault = self._simulator.next_fault(_part(endpoint, request))
             answer = await self._answer(endpoint, request, fault)
         except ApiError as error:
             answer = error.answer(request_id)
@@ -197,6 +197,16 @@ def _endpoint(request: web.Request) -> str:
     if request.method != "GET":
         raise ApiError(405, "Method not allowed.", {"Allow": "GET"})
     return endpoint
+
+
+def _part(endpoint: str, request: web.Request) -> str:
+    """Return what a fault may concern: an endpoint, or its questions after the fast mode."""
+    asked = {"speeds[]", "group_by[]"} if endpoint == "usage" else set()
+    fast = any(
+        name in asked and (name == "speeds[]" or value == "speed")
+        for name, value in request.query.items()
+    )
+    return FAST_MODE if fast else endpoint
 
 
 def _compress(body: bytes) -> bytes:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
+from ..bill import CostLine
 from ..books import POSITIONS, Books, Wanted, add_up
 from ..calendar import MINUTES_PER_DAY, WIDTHS, day_of, minute_of, timestamp
-from ..costs import COST_DIMENSIONS, CostLine
+from ..costs import COST_DIMENSIONS
 from ..ledger import FILTERS, Ledger, wanted_values
 from ..streams import DIMENSIONS
 from . import paging
@@ -156,7 +157,8 @@ class Reports:
         return ReportPage(
             key=(parameters.fingerprint, start, end),
             cursor=paging.mint(start, end, parameters.fingerprint),
-            settled=self._books.settled(stop * MINUTES_PER_DAY, now),
+            settled=self._books.settled(stop * MINUTES_PER_DAY, now)
+            and self._ledger.billed(start, stop, now),
             make=make,
         )
 

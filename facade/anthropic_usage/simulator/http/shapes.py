@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..bill import CostLine
 from ..claude_code import TOOLS, ModelUse, Record
-from ..costs import CostLine, decimal_text
+from ..costs import decimal_text
 
 if TYPE_CHECKING:
     from ..events import Measures
