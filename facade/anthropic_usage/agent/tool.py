@@ -46,6 +46,7 @@ DEFAULT_MAX_CHARS = 32_000
 LEAST_MAX_CHARS = 300
 """With less not even an error has room."""
 _LONGEST_ERROR = 1_000
+_LONGEST_INPUT = 100_000
 
 MOST_REQUESTS = 400
 """A year of Claude Code by day; what asks for more was not meant."""
@@ -217,7 +218,7 @@ def error_text(
     problem: object, room: int, redact: Callable[[bytes], bytes] = lambda text: text
 ) -> str:
     """Return one line that begins with `Error:`, of at most `room` characters, without the key."""
-    text = redact(whole(words(problem)).encode()).decode()
+    text = redact(whole(words(problem)[:_LONGEST_INPUT]).encode()).decode()
     return sentence(f"Error: {text}", min(room, _LONGEST_ERROR))
 
 
@@ -262,6 +263,8 @@ def _without_secrets(arguments: Any, client: AsyncUsageClient) -> None:
         text = repr(arguments).encode(errors="replace")
     except RecursionError:
         raise InvalidQuery("the input is nested too deeply") from None
+    if len(text) > _LONGEST_INPUT:
+        raise InvalidQuery(f"the input is longer than {_LONGEST_INPUT:,} characters")
     if client.settings.credentials.redact(text) != text:
         raise InvalidQuery("the input holds the Admin API key: it is never an argument")
 
