@@ -448,6 +448,8 @@ class _Verdicts:
         among = scopes(mine, others) if len(mine) > _FEW else [Scope(only=frozenset(amounts))]
         for scope in among:
             inside = [match for match in mine if match in scope]
+            # What two scopes have in common is a part of the first.
+            mine = [match for match in mine if match not in scope]
             if scope.only is not None:
                 for match in inside:
                     amount = amounts[id(match)]

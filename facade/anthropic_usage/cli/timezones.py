@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..moments import DAY, rfc3339
+from ..moments import DAY, rfc3339, utc_now
 from .streams import note
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def say_whole_days(query: Query, start: dt.datetime, end: dt.datetime | None) ->
     if start != query.starting_at:
         begins = rfc3339(start.replace(microsecond=0))
         edges.append(f"all of {query.starting_at.date()}, though the range begins {begins}")
-    if end is not None and end != query.ending_at:
+    # Of a day that is not over there is no bill, so it is in none.
+    billed = query.report != "cost" or query.ending_at <= utc_now()
+    if end is not None and end != query.ending_at and billed:
         last = (query.ending_at - DAY).date()
         ends = rfc3339(end.replace(microsecond=0))
         edges.append(f"all of {last}, though the range ends {ends}")

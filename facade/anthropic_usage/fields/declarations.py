@@ -159,7 +159,7 @@ class Dimension(Field):
     `null` is what null stands for where it was asked for, `filter` the parameter that filters by
     it, `values` what that takes (anything, if empty), `group` the `group_by` that brings it: its
     own name, if left out, or `ALWAYS`. Once grouped by it, a `certain` one has a value in every
-    result. A filter by it shows in the answer unless it is not `echoed`. Values of one spelling are
+    result; one that is not `echoed` may be missing all the same. Values of one spelling are
     told apart by the dimension `apart`.
     """
 

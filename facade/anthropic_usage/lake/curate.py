@@ -12,12 +12,12 @@ from typing import Any
 from ..analysis.owners import Owner, OwnerMap
 from ..analysis.priced import priced_usage
 from ..analysis.prices import Cost, PriceTable, add_costs
-from ..lake.schema import TABLES
 from ..moments import DAY
 from ..money import ZERO, add, plain
 from ..reports import UsageRow
 from ..sinks.columns import require
 from ..sinks.plain import plain_value
+from .schema import TABLES
 from .snapshot import Read
 from .source import DaySource
 from .storage import LakeError

@@ -6,9 +6,9 @@ import json
 import time
 from typing import Any
 
-from ..lake.schema import TABLES
 from ..sinks.columns import require
 from .curate import arrow_schema
+from .schema import TABLES
 from .snapshot import CURATED, FileEntry, load_manifests, newest
 from .storage import LakeError, Storage
 

@@ -20,10 +20,10 @@ import attrs
 import msgspec
 
 from ..errors import InvalidQuery
-from ..lake.schema import TABLES
 from ..moments import DAY, rfc3339, utc_now
 from ..reports import REGISTRY, Part, Query
 from ..sinks.columns import require
+from .schema import TABLES
 from .storage import LakeError, Storage
 
 __all__ = [

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import InvalidQuery
-from ..lake.schema import TABLES
+from ..outside import whole
 from ..sinks.columns import require
 from .curate import table_of
 from .engines import spark_session, spark_table
+from .schema import TABLES
 from .snapshot import FileEntry, check, load_manifests, newest
 from .storage import LakeError, Storage
 
@@ -47,6 +48,8 @@ def query(storage: Storage, sql: str, *, engine: str = "duckdb", master: str = "
     Raises InvalidQuery for SQL that is wrong or would do more than read, and LakeError if a file
     that it needs is not as it was written.
     """
+    if whole(sql) != sql:
+        raise InvalidQuery("the SQL holds what is no character: it is not UTF-8")
     files = files_of(storage)
     named = [table for table in TABLES if table in sql.lower()]
     seen = {table: files[table] for table in named or TABLES}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
-import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
@@ -327,14 +326,15 @@ def _day_of(record: msgspec.Raw) -> dt.datetime:
 
 
 class _RecordProof(Proof):
-    """Records must be of the day asked for, and no page may come again.
+    """Records must be of the day asked for, and no page and no person's record may come again.
 
-    Equal records are two: an API key is known by its name there, and two keys may share one.
+    Equal records of API keys are two: a key is known by its name there, and two keys may share one.
+    An address is one person's.
     """
 
     def __init__(self, query: Query, window: Window) -> None:
         super().__init__(query, window)
-        self._pages: set[bytes] = set()
+        self._seen: set[bytes] = set()
 
     def take(self, page: Page[msgspec.Raw], body: bytes) -> None:
         day = self.window.starting_at
@@ -342,17 +342,29 @@ class _RecordProof(Proof):
             if _day_of(raw) != day:
                 when = said(decoded(_DATED, raw, "claude_code").date)
                 raise self.broken(f"asked for {day:%Y-%m-%d}, got a record of {when}")
-        if page.data and (page.has_more or self._pages):
-            seen = _fingerprint(page)
-            if seen in self._pages:
-                raise self.broken(f"a page of {day:%Y-%m-%d} came twice")
-            self._pages.add(seen)
+        records = [decoded(_ANY, raw, "claude_code") for raw in page.data]
+        # In one order, however the keys of a record are ordered.
+        texts = [_ORDERED.encode(record) for record in records]
+        known = [("a page", b"".join(sorted(texts)))] if records else []
+        known += [
+            ("a record of a person", text)
+            for record, text in zip(records, texts, strict=True)
+            if _is_person(record)
+        ]
+        for what, text in known:
+            mark = hashlib.sha256(what.encode() + text).digest()
+            if mark in self._seen:
+                raise self.broken(f"{what} of {day:%Y-%m-%d} came twice")
+            self._seen.add(mark)
 
 
-def _fingerprint(page: Page[msgspec.Raw]) -> bytes:
-    """Return what pages of the same records have in common, however their keys are ordered."""
-    records = (json.dumps(json.loads(bytes(record)), sort_keys=True) for record in page.data)
-    return hashlib.sha256("\n".join(sorted(records)).encode()).digest()
+_ANY: Final = msgspec.json.Decoder(dict[str, Any])
+_ORDERED: Final = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def _is_person(record: dict[str, Any]) -> bool:
+    actor = record.get("actor")
+    return isinstance(actor, dict) and "email_address" in actor
 
 
 CLAUDE_CODE: Final = ClaudeCode()

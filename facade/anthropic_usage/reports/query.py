@@ -95,11 +95,11 @@ class Query:
 
     @property
     def filtered(self) -> Mapping[str, tuple[str, ...]]:
-        """The filters whose dimension shows in the answer: row dimension -> the values asked."""
+        """Row dimensions -> the only values asked for."""
         return {
             name: self.filters[field.filter]
             for name, field in self.kind.fields.dimensions.items()
-            if field.filter in self.filters and field.echoed
+            if field.filter in self.filters
         }
 
     @property
@@ -170,7 +170,7 @@ class Query:
                         f"it was to be grouped by {name}, and no result of {_minute(start)} has one"
                     )
             for name, wanted in filtered.items():
-                grouped = name in self.group_by
+                grouped = name in self.group_by and fields[name].echoed
                 for value in {getattr(result, name) for result in results}:
                     if not (_matches(value, wanted) if value is not None else not grouped):
                         raise self._no_answer(
