@@ -36,7 +36,7 @@ _WORKSPACE, _MODEL, _KIND, _TIER, _GEO, _WINDOW = range(6)
 _GIVEN_UP = (_GEO, _WINDOW, _TIER)
 """In this order, for a line whose use goes by another name in one of them."""
 _BILLED = ("standard", "batch", None)
-_TOKENS = "tokens"
+_TOKENS, _SEARCHES = "tokens", "web_search"
 _PLACES = 6
 """Decimals of a cent to which real bills are rounded."""
 
@@ -59,6 +59,8 @@ class Match:
     """The part of `billed` that are lines below zero."""
     said: tuple[str, ...] = ()
     """Descriptions of the lines."""
+    left_out: frozenset[int] = frozenset()
+    """Places in `values` of what a line does not name."""
     fixed: Decimal = ZERO
     """What the use costs as far as it has one price."""
     open: dict[tuple[Decimal, Decimal], int] = attrs.field(factory=dict)
@@ -96,6 +98,9 @@ class Match:
         self.billed = add(self.billed, line.amount_usd)
         self.rounding = add(self.rounding, rounding_of(line))
         self.lines += 1
+        if line.cost_type != _SEARCHES:
+            named = (line.workspace_id, line.model, line.token_type, *_detail(line))
+            self.left_out |= {at for at, value in enumerate(named) if at and value is None}
         if line.amount_usd < 0:
             self.credit = add(self.credit, line.amount_usd)
         if line.description and line.description not in self.said:
@@ -113,12 +118,13 @@ class Match:
         self.spread = tuple(map(add, self.spread, other.spread))  # type: ignore[assignment]
         self.used = self.used or other.used
         self.unpriced = self.unpriced or other.unpriced
+        self.left_out |= other.left_out
 
     def with_beside(self, factors: Mapping[str, Decimal]) -> Match:
         """Return the charge with the use of other tiers in it, at shares of the list."""
         whole = attrs.evolve(self, open=dict(self.open), beside={})
         for tier, factor in factors.items():
-            if factor:
+            if factor and tier in self.beside:
                 whole.take(self.beside[tier]._at(factor))
         return whole
 
@@ -325,7 +331,7 @@ class _Day:
         for tier in ("standard", None):
             values[_TIER] = tier
             for match in whole:
-                if match.counted and match.lines and _alike(values, match.values):
+                if match.counted and match.lines and _alike(values, match):
                     for name, part in use.beside.items():
                         match.beside.setdefault(name, Match(part.day, part.values)).take(part)
                     return
@@ -359,16 +365,21 @@ def _agreeing(
     ]
 
 
-def _alike(left: Sequence[str | None], right: Sequence[str | None]) -> bool:
-    """Tell whether nothing that both name differs."""
-    return left[_WORKSPACE] == right[_WORKSPACE] and all(
-        mine is None or its is None or mine == its for mine, its in zip(left, right, strict=True)
+def _alike(values: Sequence[str | None], match: Match) -> bool:
+    """Tell whether a charge may be for use too that has these values."""
+    return values[_WORKSPACE] == match.values[_WORKSPACE] and all(
+        at in match.left_out or mine is None or its is None or mine == its
+        for at, (mine, its) in enumerate(zip(values, match.values, strict=True))
     )
+
+
+def _detail(line: CostRow) -> Values:
+    return line.service_tier, line.inference_geo, line.context_window
 
 
 def _values(line: CostRow, models: Mapping[str, str]) -> Values | None:
     """Return what a line is for; None for what the usage report does not count."""
-    if line.cost_type == "web_search":
+    if line.cost_type == _SEARCHES:
         return (line.workspace_id, None, WEB_SEARCH, None, None, None)
     known = charge_kind(line) == _TOKENS or (line.cost_type is None and line.model is not None)
     if not known or (line.token_type is not None and line.token_type not in KINDS):
@@ -379,9 +390,7 @@ def _values(line: CostRow, models: Mapping[str, str]) -> Values | None:
         line.workspace_id,
         line.model and models[line.model],
         line.token_type,
-        line.service_tier,
-        line.inference_geo,
-        line.context_window,
+        *_detail(line),
     )
 
 
