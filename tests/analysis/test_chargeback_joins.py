@@ -148,6 +148,11 @@ def test_a_dimension_that_the_usage_lacks_is_not_joined_on(name: str) -> None:
     assert amounts(split(uses, lines)) == {"apikey_1": "75.00", "apikey_2": "25.00"}
 
 
+def test_use_of_a_tier_that_is_not_billed_pays_nothing_where_no_line_names_a_tier() -> None:
+    uses = [used("apikey_1"), used("apikey_2", 3_000_000, service_tier="priority")]
+    assert amounts(split(uses, [line("25", service_tier=None)])) == {"apikey_1": "25.00"}
+
+
 def test_what_only_one_line_can_bill_is_its_own() -> None:
     uses = [
         used("apikey_1", 3_000_000),

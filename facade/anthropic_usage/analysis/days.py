@@ -93,24 +93,6 @@ class Days:
         """Whether every day of the range is billed."""
         return self.billed_until >= self.ending_at
 
-    def since(self, start: dt.datetime) -> Days:
-        """Return what is known of the days from a midnight on."""
-        return attrs.evolve(
-            self,
-            starting_at=start,
-            settled_until=max(start, self.settled_until),
-            billed_until=max(start, self.billed_until),
-        )
-
-    def upto(self, end: dt.datetime) -> Days:
-        """Return what is known of the days before a midnight."""
-        return attrs.evolve(
-            self,
-            ending_at=min(end, self.ending_at),
-            settled_until=min(end, self.settled_until),
-            billed_until=min(end, self.billed_until),
-        )
-
     def sentences(self) -> list[str]:
         """Say which days of the range have no bill yet; nothing if all have one."""
         if self.whole:

@@ -51,6 +51,10 @@ class Match:
     values: Values
     """Of `DIMENSIONS`; None where it is several, or none. What is billed by itself has its kind
     only."""
+    own: Values = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.values, takes_self=True)
+    )
+    """The values of the use itself, whatever it is compared as one with."""
     billed: Decimal = ZERO
     rounding: Decimal = ZERO
     """How far `billed` may be from the exact amount, because its lines are rounded."""
@@ -357,9 +361,9 @@ def _agreeing(
     return [
         use
         for use in uses
-        if (use.values[_KIND] == WEB_SEARCH) is search
+        if (use.own[_KIND] == WEB_SEARCH) is search
         and all(
-            use.values[at] == values[at] or (either and use.values[at] is None and at in _GIVEN_UP)
+            use.own[at] == values[at] or (either and use.own[at] is None and at in _GIVEN_UP)
             for at in named
         )
     ]

@@ -502,6 +502,10 @@ def read_owners(map_file: str | None, by: str) -> OwnerMap:
     agents = OwnerMap.from_environment() if by == "api_key" else OwnerMap()
     if map_file is None:
         return agents
+    if map_file.startswith(_TAGS):
+        raise InvalidQuery(
+            "--map: tags are those of workspaces, and Claude Code's records name none: give a file"
+        )
     form = {".csv": "csv", ".tsv": "csv", ".json": "json"}.get(
         Path(map_file).suffix.lower(), "yaml"
     )
