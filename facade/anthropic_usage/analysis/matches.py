@@ -183,9 +183,11 @@ def match_bill(
     tokens: dict[str, int] = defaultdict(int)
     costs: dict[str, Decimal] = defaultdict(lambda: ZERO)
     days: dict[dt.date, _Day] = {}
+    # What one side lacks in the whole answer is not compared.
+    anywhere = not any(line.workspace_id for line in lines)
 
     def day_of(day: dt.date) -> _Day:
-        return days.setdefault(day, _Day(day, prices))
+        return days.setdefault(day, _Day(day, prices, anywhere))
 
     for row in usage:
         tier = row.service_tier
@@ -237,8 +239,9 @@ def _uses(
 class _Day:
     """The uses and the lines of a day, until they are matched."""
 
-    def __init__(self, day: dt.date, prices: PriceTable) -> None:
+    def __init__(self, day: dt.date, prices: PriceTable, anywhere: bool) -> None:
         self._day = day
+        self._anywhere = anywhere
         self._prices = prices
         self.lines: list[CostRow] = []
         self._uses: dict[Values, Match] = {}
@@ -295,12 +298,14 @@ class _Day:
     def _fits(self, values: Values, uses: Sequence[Match]) -> list[Match]:
         """Return the uses that agree with a line in all that it names."""
         same = self._uses.get(values)
-        if same is not None and None not in values[_MODEL:]:
+        if same is not None and None not in values[_MODEL:] and not self._anywhere:
             return [same]
-        if values[_KIND] == WEB_SEARCH:
-            return [] if same is None else [same]
+        if values[_KIND] == WEB_SEARCH and same is not None and not self._anywhere:
+            return [same]
         # A use may leave out what the line names.
-        return _agreeing(values, uses) or _agreeing(values, uses, either=True)
+        return _agreeing(values, uses, anywhere=self._anywhere) or _agreeing(
+            values, uses, anywhere=self._anywhere, either=True
+        )
 
     def _loosely(self, values: Values, free: Sequence[Match]) -> list[Match]:
         """Return uses that no line is for, and that agree with one but for how it names them."""
@@ -335,10 +340,18 @@ class _Day:
         for tier in ("standard", None):
             values[_TIER] = tier
             for match in whole:
-                if match.counted and match.lines and _alike(values, match):
+                if match.counted and match.lines and self._alike(values, match):
                     for name, part in use.beside.items():
                         match.beside.setdefault(name, Match(part.day, part.values)).take(part)
                     return
+
+    def _alike(self, values: Sequence[str | None], match: Match) -> bool:
+        """Tell whether a charge may be for use too that has these values."""
+        return (self._anywhere or values[_WORKSPACE] == match.values[_WORKSPACE]) and all(
+            at in match.left_out or mine is None or its is None or mine == its
+            for at, (mine, its) in enumerate(zip(values, match.values, strict=True))
+            if at != _WORKSPACE
+        )
 
 
 def _agreeing(
@@ -367,14 +380,6 @@ def _agreeing(
             for at in named
         )
     ]
-
-
-def _alike(values: Sequence[str | None], match: Match) -> bool:
-    """Tell whether a charge may be for use too that has these values."""
-    return values[_WORKSPACE] == match.values[_WORKSPACE] and all(
-        at in match.left_out or mine is None or its is None or mine == its
-        for at, (mine, its) in enumerate(zip(values, match.values, strict=True))
-    )
 
 
 def _detail(line: CostRow) -> Values:
