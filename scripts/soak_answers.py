@@ -727,18 +727,18 @@ def check_reconcile(case: Case, truth: Truth, client: UsageClient, tally: Tally)
             tally.same("reconcile: parts of a residual", parts, Fraction(residual.amount))
     right = Residuals.of(case, days)
     slack = A_LINE * sum(len(day.lines) for day in days)
-    if right.open and "fast_mode" not in case.refused:
+    if right.open:
         of_list = [
             sum((one[name] for name in right.open & {*one}), Fraction(0))
             for one in (named, right.amounts)
         ]
         tally.within(
-            "reconcile: what nulls or a refusal mix",
+            "reconcile: what nulls mix",
             of_list[0],
             of_list[1] - slack,
             of_list[1] + slack,
         )
-    for name in {*right.amounts, *named} - right.open:
+    for name in {*right.amounts, *named} - right.open - right.unknown:
         off = named.get(name, Fraction(0)), right.amounts.get(name, Fraction(0))
         tally.within(f"reconcile: {right.kind(name)}", off[0], off[1] - slack, off[1] + slack)
 
@@ -750,7 +750,9 @@ class Residuals:
     amounts: collections.Counter[str] = attrs.field(factory=collections.Counter)
     open: set[str] = attrs.field(factory=set)
     """Names among which nothing says how much is whose: where lines are for several uses, each on
-    terms of its own, or the fast mode was not read."""
+    terms of its own. Their sum is right."""
+    unknown: set[str] = attrs.field(factory=set)
+    """Names that take what the reading of prices leaves open."""
 
     @staticmethod
     def kind(name: str) -> str:
@@ -764,10 +766,15 @@ class Residuals:
         for day in days:
             found._count(case, day)
         terms = case.billing
+        names = {"discount", "unexplained", "rounding", "unpriced", "web search"}
         mixed = bool(terms.nulls or terms.null_percent)
         apart = terms.surcharges or any(one != Discount(share=one.share) for one in terms.discounts)
-        if "fast_mode" in case.refused or (mixed and (apart or found.amounts["unpriced"])):
-            found.open |= {"price band", "discount", "unexplained", "rounding", "unpriced"}
+        banded = mixed and any(cell.banded for day in days for cell in day.cells.values())
+        if "fast_mode" in case.refused or banded:
+            # The list cost itself is the cheapest reading of what was used.
+            found.unknown = names | {"price band", "no bill"}
+        elif mixed and (apart or found.amounts["unpriced"]):
+            found.open = names
         return found
 
     def _count(self, case: Case, day: Day) -> None:

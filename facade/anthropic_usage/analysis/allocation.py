@@ -28,6 +28,8 @@ _ROUNDING = Decimal("0.000001")
 """How far rounded amounts may be from the list, in dollars."""
 _ENOUGH = Decimal("0.1")
 """Use of less, in dollars, does not tell the ratio at which it is billed."""
+_LIST = Decimal("1.00000")
+"""The ratio of a bill without a discount."""
 _STEPS = (ZERO, Decimal("0.00001"), Decimal("-0.00001"))
 _PLACE = Decimal("0.00000001")
 """The last digit of a rounded amount, in dollars."""
@@ -137,7 +139,7 @@ def allocate(
                 charges.append(_Found(claim.amount, frozenset(fits), loose))
         groups += [(done, part, cells) for part in _components(charges)]
         results.append((done, lost))
-    ratios = {_digits(Decimal(1))}
+    ratios: set[Decimal] = set()
     for _, part, cells in groups:
         ratio = _ratio(part, cells) if _certain(part) else None
         if ratio is not None:
@@ -273,7 +275,8 @@ def _settled(
         off = absolute(subtract(total(_cost(cell, above) for cell in every), amount))
         level = summed or off <= times(_ROUNDING, len(charges) + 1) or solved is not None
         if not level and (ratio := _ratio(charges, cells)) is not None:
-            level = any(add(_digits(ratio), step) in ratios for step in _STEPS)
+            near = {add(_digits(ratio), step) for step in _STEPS}
+            level = _LIST in near or not near.isdisjoint(ratios)
     if level and len(_even(charges, cells, above)) == 1:
         # All of it is billed at a ratio that is known, so each use is.
         yield from _paid(amount, every, loose, above)
@@ -309,7 +312,7 @@ def _above(
     amount = total(charge.amount for charge in charges)
     cost = total(total(cell.costs.values()) for cell in cells)
     found = set()
-    for ratio in ratios:
+    for ratio in ratios or (_LIST,):
         if ratio > 0:
             over = subtract(amount, times(cost, ratio))
             slack = times(_PLACE, len(charges))
