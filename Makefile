@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PINS := scripts/requirements.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-lowest test-pythons lint lint-spec regen contract contract-diff record soak backtest bench bench-lake inspect price-drift audit pins clean
+.PHONY: help demo test test-lowest test-pythons lint lint-spec regen contract contract-diff record soak soak-answers backtest bench bench-lake inspect price-drift audit pins clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -64,6 +64,9 @@ record: $(VENV)/.dev ## record the cassettes anew, from the simulator or, with a
 soak: $(VENV)/.dev ## ten thousand requests with faults, fifty killed exports, a hundred killed trackers
 	@$(BIN)/python scripts/soak.py
 	@$(BIN)/python scripts/killing_track.py
+
+soak-answers: $(VENV)/.dev ## two hundred organisations' answers against a ledger of fractions
+	@$(BIN)/python scripts/soak_answers.py
 
 backtest: $(VENV)/.dev ## forecast months that are over, and print how far off that was
 	@$(BIN)/python scripts/backtest.py

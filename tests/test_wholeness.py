@@ -255,6 +255,17 @@ def test_two_api_keys_of_one_name_may_have_equal_records() -> None:
     assert code(*[record(actor=key)] * 3, cuts=(2,)).totals().num_sessions == 3
 
 
+@pytest.mark.parametrize("cuts", [(), (1,)])
+def test_a_persons_record_that_comes_again_is_refused(cuts: tuple[int, ...]) -> None:
+    """Whatever the order of its keys, in it and deeper down; an address is one person's."""
+    first, between = record(), record(terminal_type="tmux")
+    deeper = {**first, "core_metrics": dict(reversed(first["core_metrics"].items()))}
+    for again in (first, dict(reversed(first.items())), deeper):
+        with pytest.raises(IncompleteReport, match="a record of a person .* came twice"):
+            code(first, between, again, cuts=cuts).totals()
+    assert code(first, {**first, "new_field": 1}, cuts=cuts).totals().num_sessions == 2
+
+
 def test_a_page_of_records_that_comes_again_is_refused() -> None:
     first, second = record(), record(terminal_type="tmux")
     turned = dict(reversed(first.items()))

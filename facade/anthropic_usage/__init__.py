@@ -5,27 +5,31 @@
 ...     client.usage("2026-02-01", "2026-03-01", group_by=["model"]).by("model")
 """
 
-import importlib.metadata
+from __future__ import annotations
 
-from .client import AsyncUsageClient, UsageClient
-from .errors import (
-    AnthropicUsageError,
-    ApiError,
-    AuthenticationError,
-    ConnectionFailed,
-    IncompleteReport,
-    IncompleteReportWarning,
-    InvalidQuery,
-    MissingExtra,
-    NothingMatchedWarning,
-    PermissionDenied,
-    RateLimited,
-)
-from .flow import Retry
-from .report import AsyncReport, Report
-from .rows import ClaudeCodeRow, CostRow, ModelUse, UsageRow
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__version__ = importlib.metadata.version("anthropic-usage")
+if TYPE_CHECKING:
+    from .client import AsyncUsageClient, UsageClient
+    from .errors import (
+        AnthropicUsageError,
+        ApiError,
+        AuthenticationError,
+        ConnectionFailed,
+        IncompleteReport,
+        IncompleteReportWarning,
+        InvalidQuery,
+        MissingExtra,
+        NothingMatchedWarning,
+        PermissionDenied,
+        RateLimited,
+    )
+    from .flow import Retry
+    from .report import AsyncReport, Report
+    from .rows import ClaudeCodeRow, CostRow, ModelUse, UsageRow
+
+    __version__: str
 
 __all__ = [
     "AnthropicUsageError",
@@ -50,3 +54,34 @@ __all__ = [
     "UsageRow",
     "__version__",
 ]
+
+_HOMES = {
+    "AsyncUsageClient": "client",
+    "UsageClient": "client",
+    "Retry": "flow",
+    "AsyncReport": "report",
+    "Report": "report",
+    "ClaudeCodeRow": "rows",
+    "CostRow": "rows",
+    "ModelUse": "rows",
+    "UsageRow": "rows",
+}
+"""Where what is no error lives: imported when it is asked for, so that `--help` waits for none."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, and keep it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        metadata = importlib.import_module("importlib.metadata")
+        value: Any = metadata.version("anthropic-usage")
+    else:
+        home = importlib.import_module(f".{_HOMES.get(name, 'errors')}", __name__)
+        value = getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 import attrs
+import msgspec
 
 from .errors import (
     ApiError,
@@ -350,16 +351,17 @@ class _BucketProof:
 
 
 class _RecordProof:
-    """Records must be of the day asked for, and no page may come again.
+    """Records must be of the day asked for, and no page and no person's record may come again.
 
-    Equal records are two: an API key is known by its name there, and two keys may share one.
+    Equal records of API keys are two: a key is known by its name there, and two keys may share one.
+    An address is one person's.
     """
 
     def __init__(self, query: Query, window: Window) -> None:
         self.query = query
         self.window = window
         self.last = window.starting_at
-        self._pages: set[bytes] = set()
+        self._seen: set[bytes] = set()
 
     def check(self, page: Page, body: bytes) -> None:
         """Take the page's records as the next ones."""
@@ -371,23 +373,44 @@ class _RecordProof:
                     f"the claude_code report is not whole: asked for {day}, "
                     f"got a record of {_say(record.date)}"
                 )
-        if page.data and (page.has_more or self._pages):
-            seen = _fingerprint(body)
-            if seen in self._pages:
+        if page.data and (page.has_more or self._seen or _may_repeat(page)):
+            self._check_new(body, day)
+
+    def _check_new(self, body: bytes, day: dt.date) -> None:
+        """Compare with all that was read, however the keys of a record are ordered."""
+        records = [(_email(record), _canonical(record)) for record in json.loads(body)["data"]]
+        known = [("a page", "\n".join(sorted(text for _, text in records)))]
+        known += [("a record of a person", text) for email, text in records if email]
+        for what, text in known:
+            mark = hashlib.sha256(f"{what}\n{text}".encode(errors="surrogatepass")).digest()
+            if mark in self._seen:
                 raise IncompleteReport(
-                    f"the claude_code report is not whole: a page of {day} came twice"
+                    f"the claude_code report is not whole: {what} of {day} came twice"
                 )
-            self._pages.add(seen)
+            self._seen.add(mark)
 
     def finish(self, now: dt.datetime, here: dt.datetime | None) -> None:
         """Take the day as ended; one without records is one without use."""
         self.last = self.window.ending_at
 
 
-def _fingerprint(body: bytes) -> bytes:
-    """Return what pages of the same records have in common, however their keys are ordered."""
-    records = (json.dumps(record, sort_keys=True) for record in json.loads(body)["data"])
-    return hashlib.sha256("\n".join(sorted(records)).encode()).digest()
+_ORDERED: Final = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def _may_repeat(page: ClaudeCodePage) -> bool:
+    """Tell whether two records of a person are equal, as far as their fields are known."""
+    people = [_ORDERED.encode(record) for record in page.data if _email(record.actor)]
+    return len(set(people)) < len(people)
+
+
+def _email(record: dict[str, Any]) -> Any:
+    """Return the address of a person, given a record or its actor; None for an API key."""
+    actor = record.get("actor", record)
+    return actor.get("email_address")
+
+
+def _canonical(record: Any) -> str:
+    return json.dumps(record, sort_keys=True)
 
 
 def hole(query: Query, start: dt.datetime, end: dt.datetime) -> None:

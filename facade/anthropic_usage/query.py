@@ -258,11 +258,9 @@ class UsageQuery(Query):
 
     @property
     def filtered(self) -> Mapping[str, tuple[str, ...]]:
-        # `speeds` is the beta's, whose field may not come back.
         return {
             name if name == "context_window" else name[:-1]: values
             for name, values in self.filters.items()
-            if name != "speeds"
         }
 
     @property

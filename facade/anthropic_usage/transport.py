@@ -14,6 +14,7 @@ import concurrent.futures
 import contextlib
 import importlib.metadata
 import importlib.util
+import io
 import ipaddress
 import os
 import socket
@@ -34,6 +35,7 @@ import httpx
 from .credentials import Credentials, redactor
 from .errors import (
     AnthropicUsageError,
+    IncompleteReport,
     InvalidQuery,
     held_warnings,
     say_held,
@@ -62,11 +64,11 @@ _PATIENCE: Final = 0.5
 _SLOWEST: Final = 10
 """How many times the time-out an answer may take from the request to its last byte."""
 
-_STRANGE_RATIO: Final = 250
-"""JSON of reports shrinks to a tenth or a fiftieth."""
+_PIECE: Final = 2**14
+"""Bytes that are inflated at once."""
 
-_MOST_DEFLATED: Final = 1032
-"""No deflate stream shrinks by more than this (zlib's technical notes)."""
+_LIKELY_RATIO: Final = 250
+"""JSON of reports shrinks to a tenth or a fiftieth."""
 
 
 @attrs.frozen
@@ -159,6 +161,11 @@ class Settings:
     def without_secrets(self, text: str) -> str:
         """Return a text as it may be shown: this is the one door for words from outside."""
         return self._hide(self.credentials.without(text))
+
+    def is_echo(self, reply: Reply | Failure) -> bool:
+        """Tell whether an answer holds the key where what the organisation used should stand."""
+        good = isinstance(reply, Reply) and reply.status == 200
+        return good and self.credentials.stands_in(reply.body)  # type: ignore[union-attr]
 
     def backlog(self) -> Backlog:
         """Return the bookkeeping of one report's windows."""
@@ -339,6 +346,13 @@ class Engine:
                     await self.signal.until(lambda: 0.0 if slot.may_unpack() else None)
                 reply = await self._unpack(packed)
                 del packed
+                if self.settings.is_echo(reply):
+                    del reply  # no frame shows it
+                    raise IncompleteReport(
+                        f"an answer from {self.settings.host} holds the key itself and is not "
+                        f"read, for Anthropic sends no such thing: check {BASE_URL_VARIABLE} and "
+                        "proxies, and change the key"
+                    )
             elif isinstance(step, Wait):
                 step = attrs.evolve(step, why=self.settings.without_secrets(step.why))
                 self.settings.tell(step)
@@ -645,40 +659,35 @@ class _Packed:
 def _inflate(packed: bytes, most: int) -> bytes:
     """Inflate an answer, of several gzip members if it must be, up to `most` bytes.
 
-    In one go, into a buffer of the right size, since a gzip stream ends with it: in pieces it would
-    have to win the interpreter back from the consumer after each of them. What begins more like a
-    bomb than like JSON is inflated in pieces all the same, and both end at `most`.
+    Piece by piece, for what a stream says of its length at its end may be a lie. The pieces are
+    small, so that they leave no holes in this thread's part of the heap, and go into a buffer that
+    has the right size from the start if that was true.
     """
+    whole = io.BytesIO()
     length = int.from_bytes(packed[-4:], "little")
-    natural = 0 < length <= min(most, _MOST_DEFLATED * len(packed))
-    if natural and _ratio(packed) < _STRANGE_RATIO:
-        whole = zlib.decompress(packed, _GZIP_OR_ZLIB, length)
-        # Another member begins with these bytes; by chance they stand elsewhere, too.
-        alone = packed.find(b"\x1f\x8b\x08", 1) < 0
-        if len(whole) == length and (alone or zlib.crc32(whole) == _checksum(packed)):
-            return whole
-    members, left = [], most
-    while packed:
-        member = zlib.decompressobj(_GZIP_OR_ZLIB)
-        members.append(member.decompress(packed, left + 1))
-        left -= len(members[-1])
-        if left < 0:
-            raise OverflowError
-        if not member.eof:
-            raise zlib.error("it is cut off")
-        packed = member.unused_data.lstrip(b"\0")
-    return b"".join(members)
-
-
-def _checksum(packed: bytes) -> int:
-    """Return the checksum that a gzip stream ends with: of its last member."""
-    return int.from_bytes(packed[-8:-4], "little")
-
-
-def _ratio(packed: bytes) -> float:
-    """Return how much larger the beginning of an answer becomes."""
-    sample = packed[:4096]
-    return len(zlib.decompressobj(_GZIP_OR_ZLIB).decompress(sample, 2**22)) / len(sample)
+    if 0 < length <= min(most, _LIKELY_RATIO * len(packed)):
+        whole.seek(length - 1)
+        whole.write(b"\0")
+        whole.seek(0)
+    view, member = memoryview(packed), None
+    for at in range(0, len(packed), _PIECE):
+        piece: bytes | memoryview = view[at : at + _PIECE]
+        while piece:
+            if member is None:
+                piece = bytes(piece).lstrip(b"\0")
+                if not piece:
+                    break
+                member = zlib.decompressobj(_GZIP_OR_ZLIB)
+            whole.write(member.decompress(piece, most + 1 - whole.tell()))
+            if whole.tell() > most:
+                raise OverflowError
+            piece = member.unused_data
+            if member.eof:
+                member = None
+    if member is not None:
+        raise zlib.error("it is cut off")
+    whole.truncate()
+    return whole.getvalue()
 
 
 def _unpacking_thread() -> ThreadPoolExecutor:

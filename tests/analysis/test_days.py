@@ -85,14 +85,6 @@ def test_a_range_of_which_nothing_closed_has_no_billed_day(
         days.require()
 
 
-def test_parts_of_a_range_know_the_same(client: UsageClient) -> None:
-    days = read_bill(client, "2026-11-01", "2026-11-25").days
-    assert days.billed == Span(utc(2026, 11, 1), utc(2026, 11, 20))
-    assert days.since(utc(2026, 11, 10)).billed == Span(utc(2026, 11, 10), utc(2026, 11, 20))
-    assert not len(days.since(utc(2026, 11, 22)).billed)
-    assert days.upto(utc(2026, 11, 10)).whole
-
-
 @pytest.mark.parametrize(
     ("start", "end", "settled", "says"),
     [

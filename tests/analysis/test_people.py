@@ -233,6 +233,18 @@ def test_every_figure_divides_and_adds_up(entries: list[Any]) -> None:
     cost = sum((mine[0] for (kind, _), mine in sums.items() if kind == "user_actor"), Fraction())
     assert result.by_people.estimated_cost_usd == cost
     assert result.total.estimated_cost_usd == sum((mine[0] for mine in sums.values()), Fraction())
+    assert sum(payer.estimated_cost_usd for payer in result.payers) == (
+        result.total.estimated_cost_usd
+    )
+    for customer, amount in (
+        ("api", result.total.api_cost_usd),
+        ("subscription", result.total.subscription_cost_usd),
+    ):
+        mine = [payer for payer in result.payers if payer.customer_type == customer]
+        assert sum(payer.estimated_cost_usd for payer in mine) == amount
+    for payer in result.payers:
+        off = Fraction(payer.each_usd) * payer.number - Fraction(payer.estimated_cost_usd)
+        assert abs(off) <= Fraction(payer.number, 10**6)
     if result.active:
         each = result.cost_per_person_usd
         assert each is not None
@@ -291,5 +303,5 @@ def test_a_report_without_names_has_the_same_sums(names: bool) -> None:
     with serving(WORK) as server:
         result = ask(server)
     shown = result if names else result.without_names()
-    assert bool(shown.people) is bool(shown.idle) is names
+    assert bool(shown.people) is bool(shown.others) is bool(shown.idle) is names
     assert shown.by_people == result.by_people

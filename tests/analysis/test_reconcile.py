@@ -97,19 +97,12 @@ def test_a_model_without_a_price_is_named(plain: Reconciliation) -> None:
     assert any(str(model) in item.note for item in result.residuals if item.name == "unpriced")
 
 
-def test_another_price_band_is_named() -> None:
-    simulator = Simulator(seed=7, size=1.0, now=NOW)
-    table = PriceTable.bundled()
-    with (
-        simulator.serve() as server,
-        UsageClient(Simulator.DEMO_KEY, base_url=server.url) as client,
-    ):
-        result = reconcile(client, *SPAN, prices=table)
-    wide = [cell for cell in result.cells if cell.low < cell.high]
-    assert wide, "no model with an unresolvable band was used"
-    assert named(result).get("price band", Decimal(0)) == sum(
-        cell.billed - cell.low for cell in wide
-    )
+def test_which_of_two_prices_applied_is_solved_from_the_bill(plain: Reconciliation) -> None:
+    solved = [cell for cell in plain.cells if cell.solved]
+    assert {cell.model for cell in solved} >= {"claude-haiku-5-5"}
+    assert all(cell.low == cell.high == cell.billed for cell in solved)
+    assert "price band" not in named(plain)
+    assert any("claude-haiku-5-5" in note and "solved" in note for note in plain.notes)
 
 
 def test_days_without_a_bill_are_not_compared(client: UsageClient) -> None:

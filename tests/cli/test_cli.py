@@ -259,6 +259,8 @@ def test_a_range_that_cuts_through_days_says_which_are_whole(run: Run) -> None:
         assert [row["month"] for row in json.loads(done.stdout)["rows"]] == ["2026-09", "2026-10"]
     assert "all of" not in run("usage", *span, "--bucket-width", "1h", "--by", "month").stderr
     assert "all of" not in run("cost", "--since", "2026-10-01").stderr
+    # Of a day that is not over there is no bill, so nothing of it is in the answer.
+    assert "all of" not in run("cost", "--since", "2026-11-10", "--until", "now").stderr
 
 
 @pytest.mark.parametrize(("width", "read"), [("1d", "5 days"), ("1h", "120 hours")])

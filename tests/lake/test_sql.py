@@ -75,6 +75,14 @@ def test_views_hold_what_was_tracked(tracked: tuple[Storage, Simulator]) -> None
         "install httpfs",
         "selct 1",
         "select nothing from usage_daily",
+        "select '\udcff'",
+        "explain (analyze) copy usage_daily to '/tmp/stolen.csv'",
+        "with x as (copy (select 1) to '/tmp/stolen.csv') select * from x",
+        "select * from query('with x as (co'||'py (select 1) to ''/tmp/stolen'') select * from x')",
+        "select * from enable_logging(storage='file', storage_path='/tmp/stolen')",
+        "select * from enable_profiling(save_location='/tmp/stolen')",
+        "select * from duckdb_secrets()",
+        "from usage_daily, '/etc/hostname'",
     ],
 )
 def test_it_only_reads(sql: str, tracked: tuple[Storage, Simulator]) -> None:

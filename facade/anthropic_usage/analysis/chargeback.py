@@ -15,7 +15,7 @@ from ..errors import InvalidQuery
 from ..moments import Moment
 from ..money import ZERO, add, negative, quantize, subtract, times, total
 from ..rows import CostRow
-from .days import read_bill
+from .days import read_bill, uneven
 from .joined import LINE, Joined, Share, join_keys, join_models
 from .owners import Owner, OwnerMap
 from .prices import KINDS, PriceTable
@@ -102,6 +102,11 @@ class Chargeback:
     """What names could not be looked up."""
     unused: tuple[str, ...] = ()
     """Patterns of the owners' map that match nothing in this bill."""
+    notes: tuple[str, ...] = ()
+    """Which days are in it whole though the range cuts through them; what could not be read of the
+    use, and why: parts are coarser for it."""
+    undivided: bool = False
+    """Whether that was all of the use, so that the bill could not be split as was asked."""
     currency: str = "USD"
 
     @property
@@ -186,13 +191,17 @@ def chargeback(
     prices = prices or PriceTable.bundled()
     bill = read_bill(source, starting_at, ending_at, by=LINE)
     days = bill.days.require()
+    cut = uneven(starting_at, ending_at, days.settled_until)
     rows = bill.lines
     exact = total(row.amount_usd for row in rows)
     span = days.billed.start, days.billed.end
+    joined: Joined | None = None
     if by == "api_key":
-        parts = _by_key(source, rows, span, prices)
+        joined = join_keys(source, rows, span, prices)
+        parts = _by_key(joined)
     elif by == "model":
-        parts = _by_model(source, rows, span, prices)
+        joined = _models(source, rows, span, prices)
+        parts = _by_model(joined, rows, prices)
     else:
         parts = [_Part(row.workspace_id, None, row.amount_usd, DIRECT) for row in rows]
     name = {"workspace": directory.workspace, "api_key": directory.api_key}.get(by)
@@ -218,6 +227,8 @@ def chargeback(
         unsettled=tuple(days.sentences()),
         missing=directory.missing,
         unused=_unused(parts, owners),
+        notes=(*([cut] if cut else []), *(() if joined is None else joined.missing)),
+        undivided=joined is not None and joined.blind,
     )
 
 
@@ -301,27 +312,28 @@ def _largest_first(amounts: Mapping[tuple[str | None, str], Decimal]) -> tuple[B
     return tuple(sorted(parts, key=lambda part: (negative(part.exact_usd), part.name)))
 
 
-def _by_key(
-    source: Source, rows: Sequence[CostRow], span: tuple[Any, Any], prices: PriceTable
-) -> list[_Part]:
+def _by_key(joined: Joined) -> list[_Part]:
     """Split the bill's lines among keys."""
-    joined = join_keys(source, rows, span, prices)
     parts = [_Part(share.who, None, share.amount, _rule(share)) for share in joined.shares]
     return parts + [
         _Part(None, f"{_said(row)} (no key known)", row.amount_usd, DIRECT) for row in joined.rest
     ]
 
 
-def _by_model(
+def _models(
     source: Source, rows: Sequence[CostRow], span: tuple[Any, Any], prices: PriceTable
-) -> list[_Part]:
+) -> Joined:
+    """Join the bill with the models used, if there are tokens of no named model."""
+    nameless = [row for row in rows if not row.model]
+    if any(row.cost_type == "tokens" or row.token_type in KINDS for row in nameless):
+        return join_models(source, rows, span, prices)
+    return Joined([], nameless)
+
+
+def _by_model(joined: Joined, rows: Sequence[CostRow], prices: PriceTable) -> list[_Part]:
     """Sum the bill up by model; tokens of no named model are those of the models used."""
     names = {row.model for row in rows if row.model}
-    nameless = [row for row in rows if not row.model]
-    joined = Joined([], nameless)
-    if any(row.cost_type == "tokens" or row.token_type in KINDS for row in nameless):
-        joined = join_models(source, rows, span, prices)
-        names |= {share.who for share in joined.shares if share.who}
+    names |= {share.who for share in joined.shares if share.who}
     left = set(map(id, joined.rest))
     parts = []
     direct: dict[str, Decimal] = defaultdict(lambda: ZERO)

@@ -93,24 +93,6 @@ class Days:
         """Whether every day of the range is billed."""
         return self.billed_until >= self.ending_at
 
-    def since(self, start: dt.datetime) -> Days:
-        """Return what is known of the days from a midnight on."""
-        return attrs.evolve(
-            self,
-            starting_at=start,
-            settled_until=max(start, self.settled_until),
-            billed_until=max(start, self.billed_until),
-        )
-
-    def upto(self, end: dt.datetime) -> Days:
-        """Return what is known of the days before a midnight."""
-        return attrs.evolve(
-            self,
-            ending_at=min(end, self.ending_at),
-            settled_until=min(end, self.settled_until),
-            billed_until=min(end, self.billed_until),
-        )
-
     def sentences(self) -> list[str]:
         """Say which days of the range have no bill yet; nothing if all have one."""
         if self.whole:
@@ -138,7 +120,7 @@ class Days:
             why = (
                 f"the bill of {first} is empty, and can still come"
                 if first
-                else "the cost report holds completed UTC days only, the first of these closes at "
+                else "the cost report holds UTC days that have closed; the first closes at "
                 f"{rfc3339(self.starting_at + DAY)}"
             )
             raise InvalidQuery(
@@ -165,18 +147,19 @@ def read_bill(
     starting_at: Moment,
     ending_at: Moment | None = None,
     *,
-    by: Iterable[str] = (),
+    by: Iterable[str] | None = (),
     group_by: Many = ("workspace_id", "description"),
 ) -> Bill:
     """Read the bill of a range once, summed up by day and `by`, and tell its days apart.
 
+    With `by=None` every line stays as it is.
     Lines of days that are not billed yet are left out. A range of which no day has closed has no
     line and no billed day; `days.require()` makes that an error. Raises what reading a report does.
     """
     report = source.cost(starting_at, ending_at, group_by=group_by)
     query = report.query
     try:
-        lines = report.by("day", *by)
+        lines: Sequence[CostRow] = list(report) if by is None else report.by("day", *by)
     except InvalidQuery:
         # The question itself was checked when it was put: no day of the range has closed.
         none = Days(

@@ -11,13 +11,12 @@ from typing import Any
 import attrs
 import msgspec
 
-from ..errors import AnthropicUsageError, AuthenticationError
-from ..money import add, divide, quantize, times
+from ..money import ZERO, add, divide, quantize, subtract, times
 from ..rows import CostRow, UsageRow
 from .allocation import Cell, Claim, allocate
-from .priced import priced_usage
+from .priced import PricedUsage, read_priced_usage
 from .prices import KINDS, MEASURE_OF, WEB_SEARCH, PriceTable
-from .source import Source
+from .source import Source, optional, reason
 
 __all__ = ["LINE", "Joined", "KeyUse", "Share", "join_keys", "join_models"]
 
@@ -38,6 +37,7 @@ _WORKSPACE, _MODEL, _KIND, _TIER, _WINDOW, _GEO = range(6)
 _GIVEN_UP = (_GEO, _WINDOW, _TIER, _KIND, _WORKSPACE)
 """In this order, for a line that fits no use. The model is never."""
 _HALF = Decimal("0.5")
+_LONG = "200k-1M"
 _BILLED = ("standard", "batch", None)
 _OF_A_KEY = ("api_key_id", "workspace_id", "model", "service_tier", "context_window")
 _MEASURES = (*MEASURE_OF.items(), (WEB_SEARCH, WEB_SEARCH))
@@ -64,6 +64,10 @@ class Joined:
 
     shares: list[Share]
     rest: list[CostRow]
+    missing: tuple[str, ...] = ()
+    """What could not be read of the use, and why, in sentences."""
+    blind: bool = False
+    """Whether that is all of it."""
 
 
 @attrs.frozen
@@ -75,14 +79,16 @@ class _Use:
     count: Decimal
     cost: Decimal | None
     billed: bool
+    step: Decimal = ZERO
+    """How much more a token may cost."""
 
 
 def join_keys(
     source: Source, lines: Sequence[CostRow], span: tuple[Any, Any], prices: PriceTable
 ) -> Joined:
     """Join a bill's lines, of days and `LINE`, with the API keys whose use they bill."""
-    usage = priced_usage(source, *span, by="api_key_id", prices=prices)
-    return KeyUse.of(source, lines, span, usage, prices).join(lines)
+    usage = _read(source, span, "api_key_id", prices)
+    return _joined(usage, KeyUse.of(source, lines, span, usage, prices).join(lines))
 
 
 @attrs.frozen
@@ -104,7 +110,7 @@ class KeyUse:
     ) -> KeyUse:
         """Add the workspaces in which keys were used, where the lines name several."""
         workspaces = _Workspaces({})
-        if len({line.workspace_id for line in lines}) > 1:
+        if usage and len({line.workspace_id for line in lines}) > 1:
             workspaces = _Workspaces.read(source, span)
         return cls(usage, workspaces, prices)
 
@@ -113,8 +119,9 @@ class KeyUse:
     ) -> Joined:
         """Join lines of days and `LINE` with the keys whose use they bill.
 
-        Where a price is a band, use is weighed by its middle; with `ends`, that of `key` by the
-        first of these ends of the band (0 or 1), and all other use by the second.
+        Where use has one of two prices, the bill says how much of it had the higher one, or it is
+        weighed by the lower. With `ends`, the use of `key` is weighed by the first of these ends
+        of the band (0 or 1), and all other use by the second.
         """
         uses: dict[dt.date, list[_Use]] = defaultdict(list)
         for row in self.usage:
@@ -128,7 +135,7 @@ def join_models(
     source: Source, lines: Sequence[CostRow], span: tuple[Any, Any], prices: PriceTable
 ) -> Joined:
     """Join the lines for tokens with the models, by their canonical names, that they bill."""
-    usage = priced_usage(source, *span, by="workspace_id", prices=prices)
+    usage = _read(source, span, "workspace_id", prices)
     names = {row.model for row in usage if row.model} | {line.model for line in lines if line.model}
     uses: dict[dt.date, list[_Use]] = defaultdict(list)
     for row in usage:
@@ -137,7 +144,21 @@ def join_models(
             if use.values[_KIND] in KINDS:
                 values = (row.workspace_id, *use.values[1:])
                 uses[row.day].append(attrs.evolve(use, values=values))
-    return _join(lines, uses, prices)
+    return _joined(usage, _join(lines, uses, prices))
+
+
+def _read(source: Source, span: tuple[Any, Any], by: str, prices: PriceTable) -> PricedUsage:
+    """Return the use; none, and why, if it was refused or is broken: then no line fits any."""
+    usage, error = optional(lambda: read_priced_usage(source, *span, by=by, prices=prices), None)
+    if usage is None:
+        usage = PricedUsage()
+        if error is not None:
+            usage.missing = (f"The usage could not be read: {reason(error)}",)
+    return usage
+
+
+def _joined(usage: PricedUsage, joined: Joined) -> Joined:
+    return attrs.evolve(joined, missing=usage.missing, blind=not usage and bool(usage.missing))
 
 
 def _uses(
@@ -146,9 +167,17 @@ def _uses(
     billed = row.service_tier in _BILLED
     at_list = row if billed else msgspec.structs.replace(row, service_tier="standard")
     by_kind = prices.cost(at_list).by_kind
+    rates = prices.rates(at_list)
+    if prices.all_short(row):
+        # Where the length of the prompts is all that is open, too little input answers it.
+        as_long = prices.rates(msgspec.structs.replace(at_list, context_window=_LONG))
+        rates |= {kind: frozenset({min(rates[kind])}) for kind in rates if len(as_long[kind]) == 1}
     for kind, measure in _MEASURES:
         if count := getattr(row, measure):
-            band = by_kind.get(kind)
+            several = sorted(rates.get(kind, ()))
+            cost, step = _cost(by_kind.get(kind), end), ZERO
+            if several and end is None and len(several) <= 2:
+                cost, step = times(several[0], count), subtract(several[-1], several[0])
             yield _Use(
                 values=(
                     None,
@@ -160,12 +189,15 @@ def _uses(
                 ),
                 who=who,
                 count=Decimal(count),
-                cost=None if band is None else _weight(band, end),
+                cost=cost,
                 billed=billed or kind == WEB_SEARCH,
+                step=step,
             )
 
 
-def _weight(band: tuple[Decimal, Decimal], end: int | None) -> Decimal:
+def _cost(band: tuple[Decimal, Decimal] | None, end: int | None) -> Decimal | None:
+    if band is None:
+        return None
     return times(add(*band), _HALF) if end is None else band[end]
 
 
@@ -182,13 +214,11 @@ class _Workspaces:
     @classmethod
     def read(cls, source: Source, span: tuple[Any, Any]) -> _Workspaces:
         """Read them; without them, lines are not joined on the workspace."""
-        try:
-            usage = source.usage(*span, group_by=_OF_A_KEY).by("day", *_OF_A_KEY)
-        except AuthenticationError:
-            raise
-        except AnthropicUsageError:
-            # A lake keeps no such reading, and a source may refuse it: the join does without.
-            return cls({})
+        # A lake keeps no such reading, and a source may refuse it: the join does without.
+        nothing: list[UsageRow] = []
+        usage, _ = optional(
+            lambda: source.usage(*span, group_by=_OF_A_KEY).by("day", *_OF_A_KEY), nothing
+        )
         rows: dict[tuple[Any, ...], dict[str | None, UsageRow]] = defaultdict(dict)
         for row in usage:
             rows[cls._key(row)][row.workspace_id] = row
@@ -251,7 +281,7 @@ def _join(
         else:
             by_day[line.day, kind].append(line)
     claims: list[dict[int, Claim]] = []
-    cells: list[dict[tuple[str | None, ...], Cell]] = []
+    cells: list[dict[tuple[tuple[str | None, ...], bool], Cell]] = []
     for (day, kind), of_it in by_day.items():
         claims.append(
             {
@@ -263,8 +293,9 @@ def _join(
         for use in uses.get(day, ()):
             if (use.values[_KIND] == WEB_SEARCH) is (kind == "web_search"):
                 values = values_of(use.values)
-                cell = cells[-1].setdefault(values, Cell(values, use.billed))
-                cell.put(use.who, use.count, use.cost)
+                # Where no line names a tier, what is known to be billed still stands apart.
+                cell = cells[-1].setdefault((values, use.billed), Cell(values, use.billed))
+                cell.put(use.who, use.count, use.cost, use.step)
     days = [
         (list(said.values()), list(there.values()))
         for said, there in zip(claims, cells, strict=True)

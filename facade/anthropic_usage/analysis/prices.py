@@ -25,7 +25,7 @@ import msgspec
 
 from ..documents import Entries, from_json, number, shown
 from ..errors import InvalidQuery
-from ..money import ZERO, add, divide, quantize, times, total
+from ..money import ZERO, add, divide, quantize, subtract, times, total
 from ..rows import UsageRow
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "PriceTable",
     "add_costs",
     "model_named",
+    "tokens_above",
 ]
 
 KINDS = (
@@ -126,16 +127,22 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def usd_per_token(self, kind: str, row: UsageRow) -> Band | None:
         """Return what one token of a row costs, at the least and at the most; None if unknown."""
+        rates = self.rates(kind, row)
+        return _band(*rates) if rates else None
+
+    def rates(self, kind: str, row: UsageRow) -> frozenset[Decimal]:
+        """Return all that one token of a row may cost, in US dollars; nothing if unknown."""
         if kind not in self.usd_per_mtok:
-            return None
-        low = high = times(self.usd_per_mtok[kind], _MILLION)
-        for least, most in (
+            return frozenset()
+        rates = {times(self.usd_per_mtok[kind], _MILLION)}
+        for factors in (
             self._tier(row.service_tier),
             self._geo(row.inference_geo),
-            self._mode(row, kind),
+            self._modes(row, kind),
         ):
-            low, high = times(low, least), times(high, most)
-        return low, high
+            rates = {times(rate, factor) for rate in rates for factor in factors}
+        # Equal amounts that are written with more or fewer zeros are one.
+        return frozenset(rates)
 
     def unresolved(self, row: UsageRow) -> str | None:
         """Say what the row leaves open about its price, or None."""
@@ -177,7 +184,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         return _band(_ONE) if known else _band(_ONE, more)
 
     def _mode(self, row: UsageRow, kind: str) -> Band:
-        """Return what the fast mode and the length of the prompt multiply a price by."""
+        return _band(*self._modes(row, kind))
+
+    def _modes(self, row: UsageRow, kind: str) -> list[Decimal]:
+        """Return what the fast mode and the length of the prompt may multiply a price by."""
         window = self._window(row.context_window, kind)
         ends: list[Decimal] = []
         if row.speed != "fast" or not self._certainly_fast(row.day):
@@ -186,7 +196,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             assert self.fast is not None  # noqa: S101
             among = _band(_ONE) if self.fast.across_context else window
             ends += [times(more, end) for end in among]
-        return _band(*ends)
+        return ends
 
     def _fast_on(self, day: dt.date) -> Decimal:
         """Return the fast mode's factor; on the day it ended, use may still have had it."""
@@ -268,6 +278,19 @@ class Model:
         return name in self.names
 
 
+def tokens_above(
+    over: Decimal, step: Decimal, tokens: int, slack: Decimal
+) -> tuple[int, int] | None:
+    """Return of how many of `tokens`, at the least and the most, the higher price makes up `over`.
+
+    It is `step` above the lower one, and `over` is right to `slack`. None if no whole number does.
+    """
+    ends = subtract(over, slack), add(over, slack)
+    first = max(0, int(quantize(divide(ends[0], step), 0, decimal.ROUND_CEILING)))
+    last = min(tokens, int(quantize(divide(ends[1], step), 0, decimal.ROUND_FLOOR)))
+    return (first, last) if first <= last else None
+
+
 def model_named(text: str, known: Iterable[str] = ()) -> Model:
     """Return the model that a name stands for, by the bundled table: `PriceTable.model_named`."""
     return _bundled().model_named(text, known)
@@ -327,6 +350,13 @@ class PriceTable:
         """Tell whether a model's use on a day can have been in the fast mode, at its own price."""
         return model is not None and any(
             price._fast_on(day) != 1 for price in self.prices_of(model, day)
+        )
+
+    def all_short(self, row: UsageRow) -> bool:
+        """Tell whether a row has too little input for a prompt that costs more for its length."""
+        bands = [price.long_context for price in self.prices_of(row.model or "", row.day)]
+        return all(
+            band is None or row.input_tokens <= band.threshold_input_tokens for band in bands
         )
 
     def model_named(self, text: str, known: Iterable[str] = ()) -> Model:
@@ -419,6 +449,16 @@ class PriceTable:
         return Cost(
             by_kind=by_kind, unpriced_tokens=unpriced, reasons=tuple(_why(row, prices, unpriced))
         )
+
+    def rates(self, row: UsageRow) -> dict[str, frozenset[Decimal]]:
+        """Return all that one token of each kind used in a row may cost; nothing if unknown."""
+        prices = self.prices_of(row.model, row.day) if row.model else ()
+        rates = {}
+        for kind, measure in MEASURE_OF.items():
+            if getattr(row, measure):
+                each = [price.rates(kind, row) for price in prices]
+                rates[kind] = frozenset().union(*each) if all(each) else frozenset()
+        return rates
 
     def without_caching(self, row: UsageRow) -> Cost:
         """Return what a row would cost had all of its input been sent afresh."""

@@ -22,6 +22,7 @@ from ..agent.tool import (
 )
 from ..client import AsyncUsageClient
 from ..credentials import Credentials
+from ..documents import text_of
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..sinks.columns import require
 from .session import demo_server, note
@@ -73,7 +74,7 @@ def tool_command(
         return
     if arguments is None:
         raise InvalidQuery('give the input, such as \'{"action": "cost", "starting_at": ...}\'')
-    text = sys.stdin.read() if arguments == "-" else arguments
+    text = _stdin() if arguments == "-" else arguments
     try:
         asked = json.loads(text)
     except ValueError as error:
@@ -87,6 +88,15 @@ def tool_command(
         answer = answer.partition("\n")[2]
     click.echo(answer)
     context.exit(1 if failed else 0)
+
+
+def _stdin() -> str:
+    """Return what comes in; raises InvalidQuery if that is no text."""
+    stdin = sys.stdin
+    if stdin is None or stdin.closed:
+        raise InvalidQuery("stdin is closed: give the input as an argument")
+    raw = getattr(stdin, "buffer", stdin)
+    return text_of(raw.read(), "the input")
 
 
 async def _run(asked: Any, max_chars: int, options: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +13,8 @@ import click
 from ..analysis.chargeback import BY, Chargeback, Line, chargeback, owners_of_tags
 from ..analysis.owners import OwnerMap
 from ..analysis.prices import KINDS, Price
-from ..analysis.reconcile import Cell, Reconciliation, reconcile
+from ..analysis.ratios import plain_word
+from ..analysis.reconcile import Cell, Part, Reconciliation, Residual, reconcile
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars, several
@@ -193,34 +194,65 @@ def reconcile_command(
             (cell for cell in result.cells if cells or cell.unexplained),
             key=lambda cell: -abs(cell.unexplained),
         )
-        directory = names_of(source, ids or not shown, "workspaces")
+        named = shown or any(part.scope.values for item in result.residuals for part in item.parts)
+        directory = names_of(source, ids or not named, "workspaces")
+    words = _words(directory, ids)
     rows = [_cell(cell, directory, ids) for cell in shown]
-    residuals = [
-        {"name": item.name, "amount_usd": item.amount, "note": item.note}
-        for item in result.residuals
-    ]
+    residuals = [_residual(item) for item in result.residuals]
     document = {
         "starting_at": result.starting_at,
         "ending_at": result.ending_at,
         "list_cost_usd": result.list_cost,
-        "residuals": residuals,
+        "residuals": [
+            {**row, "parts": [_part(part, words) for part in item.parts]}
+            for row, item in zip(residuals, result.residuals, strict=True)
+        ],
         "billed_usd": result.billed,
         "unexplained_usd": result.unexplained,
-        "not_compared": [
-            {"name": item.name, "amount_usd": item.amount, "note": item.note}
-            for item in result.not_compared
-        ],
+        "not_compared": [_residual(item) for item in result.not_compared],
+        "notes": list(result.notes),
         "cells": rows,
     }
 
     def show(out: IO[str]) -> None:
-        _print_reconciliation(result, out)
+        _print_reconciliation(result, words, out)
         if shown:
             out.write("\n")
             _print_cells(shown, directory, ids, out)
 
     cell_columns = ("day", "workspace_id", "model", "kind", "billed_usd", "unexplained_usd")
     answer(output, document, show, rows if cells else residuals, cell_columns)
+    if output.format != "json":
+        for sentence in result.notes:
+            note(sentence)
+
+
+def _words(directory: Directory, ids: bool) -> Callable[[str, str | None], str]:
+    """Return what turns a dimension and its value into words: a workspace has a name."""
+
+    def word(name: str, value: str | None) -> str:
+        if name == "workspace_id" and not ids:
+            return f"workspace {directory.workspace(value)}"
+        return plain_word(name, value)
+
+    return word
+
+
+def _residual(item: Residual) -> dict[str, Any]:
+    return {"name": item.name, "amount_usd": item.amount, "note": item.note}
+
+
+def _part(part: Part, words: Callable[[str, str | None], str]) -> dict[str, Any]:
+    scope = part.scope
+    return {
+        "amount_usd": part.amount,
+        "says": part.text(words),
+        "ratio": part.ratio,
+        "why": part.why or None,
+        "first_day": scope.first,
+        "last_day": scope.last,
+        **{name: sorted(values, key=str) for name, values in scope.values.items()},
+    }
 
 
 def _cell(cell: Cell, directory: Directory, ids: bool) -> dict[str, Any]:
@@ -234,13 +266,23 @@ def _cell(cell: Cell, directory: Directory, ids: bool) -> dict[str, Any]:
         "list_low_usd": cell.low,
         "list_high_usd": cell.high,
         "unpriced": cell.unpriced,
+        "solved": cell.solved,
         "unexplained_usd": cell.unexplained,
     }
 
 
-def _print_reconciliation(result: Reconciliation, out: IO[str]) -> None:
+def _print_reconciliation(
+    result: Reconciliation, words: Callable[[str, str | None], str], out: IO[str]
+) -> None:
     lines = [("usage at list prices", result.list_cost, "all tiers, web searches included")]
-    lines += [(item.name, item.amount, item.note) for item in result.residuals]
+    for item in result.residuals:
+        said = [part.text(words) for part in item.parts[:_NAMED]]
+        if item.name != "discount" or len(item.parts) > 1:
+            sums = [_cents(part.amount) for part in item.parts]
+            said = [f"{amount} {text}" for amount, text in zip(sums, said, strict=False)]
+        if (more := len(item.parts) - len(said)) > 0:
+            said.append(f"and {more:,} more")
+        lines.append((item.name, item.amount, "; ".join(said) or item.note))
     columns = [
         Column("", [name for name, _, _ in lines], "billed"),
         Column("amount", [_cents(amount) for _, amount, _ in lines], _cents(result.billed), True),
@@ -374,6 +416,7 @@ def chargeback_command(
         "exact_usd": result.exact_usd,
         "settled": result.settled,
         "rules": list(result.rules),
+        "notes": list(result.notes),
         "lines": [
             {**row, "rounded_for_the_sum": line.adjusted, "behind": _behind(line)}
             for row, line in zip(rows, result.lines, strict=True)
@@ -390,6 +433,9 @@ def chargeback_command(
     # A tagged workspace that was not used is no mistake, as a pattern may be.
     unused = [pattern for pattern in result.unused if pattern not in tagged.entries]
     _note_chargeback(result, unused)
+    if result.undivided:
+        # The bill is right, but it is not what was asked for.
+        click.get_current_context().exit(1)
 
 
 def _behind(line: Line) -> list[dict[str, Any]]:
@@ -408,7 +454,7 @@ def _note_chargeback(result: Chargeback, unused: Iterable[str]) -> None:
     if beside := sum(line.adjusted for line in result.lines):
         parts = "1 amount is" if beside == 1 else f"{beside} amounts are"
         note(f"{parts} a cent beside its own rounding, so that the parts add up to the bill")
-    for sentence in result.unsettled:
+    for sentence in (*result.notes, *result.unsettled):
         note(sentence)
     if not result.settled:
         note("the range has days without a bill yet: the parts can still grow")
@@ -456,6 +502,10 @@ def read_owners(map_file: str | None, by: str) -> OwnerMap:
     agents = OwnerMap.from_environment() if by == "api_key" else OwnerMap()
     if map_file is None:
         return agents
+    if map_file.startswith(_TAGS):
+        raise InvalidQuery(
+            "--map: tags are those of workspaces, and Claude Code's records name none: give a file"
+        )
     form = {".csv": "csv", ".tsv": "csv", ".json": "json"}.get(
         Path(map_file).suffix.lower(), "yaml"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
+import os
 from typing import Any
 
 import click
@@ -13,8 +13,9 @@ from ..errors import InvalidQuery
 from ..human import clean
 from ..moments import DAY, parse_moment, utc_now
 from ..report import Report
-from .reading import note_left_out
+from .columns import left_out_sentence
 from .session import demo_server
+from .spool import after, spool
 from .strict import Finite, Whole, WholeRange
 
 __all__ = ["demo", "simulate"]
@@ -125,7 +126,8 @@ def simulate(
     except ImportError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
-        raise InvalidQuery(f"port {port} cannot be used ({error.strerror}): use --port") from None
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise InvalidQuery(f"port {port} cannot be used ({why}): use --port") from None
 
 
 @click.command(
@@ -143,9 +145,10 @@ def demo() -> None:
     with (
         demo_server(seed=7, now=_noon(today)) as (key, url),
         UsageClient(key, base_url=url) as client,
+        spool(None) as out,
     ):
         organization = clean(client.organization().name)
-        click.echo(f"A week of {organization} (simulated), {week[0]:%d %b} to {_last(week)}")
+        out.write(f"A week of {organization} (simulated), {week[0]:%d %b} to {_last(week)}\n")
         workspaces = {workspace.id: clean(workspace.name) for workspace in client.workspaces()}
         usage = client.usage(*week, group_by=["model"]).collect()
         cost = client.cost(*week, group_by=["workspace_id"]).collect()
@@ -158,14 +161,13 @@ def demo() -> None:
         ]
         left_out: dict[str, None] = {}
         for report, by, title in shown:
-            click.echo()
+            out.write("\n")
             rows, totals = report.by(by), report.totals()
             left_out |= dict.fromkeys(
-                print_table(report.query, rows, totals, (by,), sys.stdout, title, workspaces)
+                print_table(report.query, rows, totals, (by,), out, title, workspaces)
             )
-    click.echo()
-    note_left_out(left_out)
-    click.echo(NEXT)
+        after(out, left_out_sentence(left_out))
+        out.write(f"\n{NEXT}\n")
 
 
 def _noon(day: dt.datetime) -> dt.datetime:

@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -60,10 +59,8 @@ def doctor(connection: Connection, as_json: bool) -> None:
             click.echo(f"{_coloured(finding)}{finding.what:20}{clean(finding.says)}")
     if as_json:
         lines = [{"check": f.what, "ok": f.ok, "says": f.says} for f in findings]
-        json.dump(
-            {"ok": all(f.ok is not False for f in findings), "checks": lines}, sys.stdout, indent=2
-        )
-        sys.stdout.write("\n")
+        whole = {"ok": all(f.ok is not False for f in findings), "checks": lines}
+        click.echo(json.dumps(whole, indent=2))
     if any(finding.ok is False for finding in findings):
         raise click.exceptions.Exit(1)
 

@@ -7,11 +7,13 @@ import datetime as dt
 import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..client import UsageClient
 from ..errors import AnthropicUsageError, AuthenticationError, InvalidQuery, NothingMatchedWarning
 from ..query import Query, UsageQuery
+
+if TYPE_CHECKING:
+    from ..client import UsageClient
 
 __all__ = ["check_ids", "quiet", "unmatched"]
 

@@ -10,7 +10,6 @@ import attrs
 import click
 
 from ..errors import InvalidQuery
-from ..query import FILTERS, check_version
 from .formats import format_options
 from .session import Connection
 from .strict import Finite, OutputFile, WholeRange
@@ -63,6 +62,8 @@ def given(context: click.Context, option: click.Parameter, values: Any) -> Any:
 
 
 def _version(context: click.Context, option: click.Parameter, value: str) -> str:
+    from ..query import check_version
+
     try:
         return check_version(value)
     except InvalidQuery as error:
@@ -86,6 +87,8 @@ def range_options(command: Command) -> Command:
 
 def filter_options(command: Command) -> Command:
     """Add the usage report's filters under the parameters' own names."""
+    from ..query import FILTERS
+
     for name, choices in reversed(list(FILTERS.items())):
         values = f" ({', '.join(choices)})" if choices else ""
         command = click.option(

@@ -7,7 +7,7 @@ import functools
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -26,7 +26,6 @@ from ..query import (
     Query,
     UsageQuery,
 )
-from ..report import Report
 from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
 from ..sinks.plain import dumps, plain_row, plain_value
@@ -47,6 +46,9 @@ from .spool import after, spool
 from .strict import Whole
 from .timezones import say_whole_days, timezone_option
 from .when import resolve
+
+if TYPE_CHECKING:
+    from ..report import Report
 
 __all__ = [
     "claude_code",

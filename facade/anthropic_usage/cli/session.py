@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from ..analysis.source import Source
-from ..client import UsageClient
 from ..errors import InvalidQuery
-from ..flow import Part, Retry, Wait
 from ..human import clean, several
-from ..query import Query
-from ..transport import API_HOST, BASE_URL_VARIABLE, Listener, Settings
 from .streams import is_terminal, note
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from ..analysis.source import Source
+    from ..client import UsageClient
+    from ..flow import Part, Retry, Wait
+    from ..query import Query
+    from ..transport import Listener, Settings
 
 __all__ = ["Connection", "Meter", "demo_server", "note"]
 
@@ -52,6 +53,8 @@ class Connection:
         """Open a client, on the simulator if it is a demonstration."""
         if self.demo and self.base_url is not None:
             raise InvalidQuery("--demo asks the built-in simulator: leave out --base-url")
+        from ..client import UsageClient
+
         with contextlib.ExitStack() as stack:
             key, url = None, self.base_url
             if self.demo:
@@ -130,6 +133,8 @@ class Meter:
         self._bar = progress, task
 
     def __call__(self, event: Wait | Part) -> None:
+        from ..flow import Wait
+
         if isinstance(event, Wait):
             self._waits(event)
             return
@@ -182,6 +187,8 @@ class _Pages:
         self._silence = _Silence()
 
     def __call__(self, event: Wait | Part) -> None:
+        from ..flow import Part
+
         if isinstance(event, Part):
             self.count += 1
             sentence = f"reading, {several(self.count, 'page')}"
@@ -212,6 +219,8 @@ def demo_server(**options: Any) -> Iterator[tuple[str, str]]:
 
 def note_address(settings: Settings) -> None:
     """Say that the key goes to another machine than Anthropic's, where the environment says so."""
+    from ..transport import API_HOST, BASE_URL_VARIABLE
+
     elsewhere = settings.host != API_HOST and not settings.is_loopback
     if elsewhere and settings.base_url_source == BASE_URL_VARIABLE:
         note(f"{BASE_URL_VARIABLE} is set: the key goes to {settings.host}")

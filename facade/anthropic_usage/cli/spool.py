@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -64,9 +65,13 @@ def _to_device(path: Path, mark: bool) -> Iterator[IO[str]]:
     with tempfile.SpooledTemporaryFile(2**24, "w+", encoding="utf-8", newline="") as spooled:
         yield _opened(_Spool(spooled, said), mark)
         spooled.seek(0)
-        # A device or a pipe is written to; a file put in its place would not be it.
-        with path.open("w", encoding="utf-8", newline="") as target:
-            shutil.copyfileobj(spooled, target)
+        try:
+            # A device or a pipe is written to; a file put in its place would not be it.
+            with path.open("w", encoding="utf-8", newline="") as target:
+                shutil.copyfileobj(spooled, target)
+        except OSError as error:
+            error.filename = os.fspath(path)
+            raise
     _say(said)
 
 
@@ -131,7 +136,12 @@ class _Spool:
 
     def write(self, text: str) -> int:
         """Collect a text; a half of a character, which no encoding has, is replaced."""
-        written: int = self._text.write(whole(text))
+        try:
+            written: int = self._text.write(whole(text))
+        except OSError as error:
+            # Of what is collected aside; a file that is written says its own name.
+            error.filename = error.filename or tempfile.gettempdir()
+            raise
         return written
 
     def isatty(self) -> bool:

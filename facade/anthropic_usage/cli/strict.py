@@ -12,9 +12,7 @@ from typing import Any
 
 import click
 
-from ..documents import number, whole_number
 from ..errors import InvalidQuery
-from ..sinks.sink import check_target
 
 __all__ = ["Finite", "OutputFile", "OutputFolder", "Whole", "WholeRange", "strict"]
 
@@ -30,7 +28,8 @@ def strict(command: click.Command) -> click.Command:
     for option in command.params:
         if isinstance(option, click.Option) and not isinstance(option.callback, _Stated):
             option.callback = _Stated(option.callback)
-    if isinstance(command, click.Group):
+    # Commands that are imported later are made strict then.
+    if isinstance(command, click.Group) and isinstance(command.commands, dict):
         for below in command.commands.values():
             strict(below)
     return command
@@ -75,6 +74,8 @@ class WholeRange(click.IntRange):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Read the number; commas may only group thousands."""
+        from ..documents import whole_number
+
         written = _written(whole_number, value, functools.partial(self.fail, param=param, ctx=ctx))
         return int(super().convert(written, param, ctx))
 
@@ -84,6 +85,8 @@ class Whole(click.types.IntParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Read the number; commas may only group thousands."""
+        from ..documents import whole_number
+
         return int(
             _written(whole_number, value, functools.partial(self.fail, param=param, ctx=ctx))
         )
@@ -94,6 +97,8 @@ class Finite(click.FloatRange):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Read the number; commas may only group thousands."""
+        from ..documents import number
+
         fail = functools.partial(self.fail, param=param, ctx=ctx)
         amount = float(super().convert(_written(number, value, fail), param, ctx))
         if not math.isfinite(amount):
@@ -120,6 +125,8 @@ class OutputFile(click.Path):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the path."""
         if value != "-" or not self.allow_dash:
+            from ..sinks.sink import check_target
+
             try:
                 if os.fspath(value).strip():  # else the option says what it is
                     check_target(value)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..local import WHOLE_DAYS, refuse_zone
-from ..moments import DAY, rfc3339
-from ..query import Query
-from .session import note
+from ..moments import DAY, rfc3339, utc_now
+from .streams import note
+
+if TYPE_CHECKING:
+    from ..query import Query
 
 __all__ = ["refuse_timezone", "say_whole_days", "timezone_option"]
 
@@ -28,6 +29,8 @@ def refuse_timezone(command: click.Command, why: str) -> None:
     """Let a command say why it has no `--timezone`, rather than that there is no such option."""
 
     def refuse(context: click.Context, option: click.Parameter, zone: str | None) -> None:
+        from ..local import refuse_zone
+
         refuse_zone(zone, *_YEARS, why)
 
     option: Any = click.Option(
@@ -41,13 +44,17 @@ def say_whole_days(query: Query, start: dt.datetime, end: dt.datetime | None) ->
 
     `start` and `end` are what was asked for; no end is now.
     """
+    from ..local import WHOLE_DAYS
+
     if query.width != DAY or query.timezone is not None:
         return
     edges = []
     if start != query.starting_at:
         begins = rfc3339(start.replace(microsecond=0))
         edges.append(f"all of {query.starting_at.date()}, though the range begins {begins}")
-    if end is not None and end != query.ending_at:
+    # Of a day that is not over there is no bill, so it is in none.
+    billed = query.report != "cost" or query.ending_at <= utc_now()
+    if end is not None and end != query.ending_at and billed:
         last = (query.ending_at - DAY).date()
         ends = rfc3339(end.replace(microsecond=0))
         edges.append(f"all of {last}, though the range ends {ends}")

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import importlib.metadata
 import json
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..analysis.owners import OwnerMap
-from ..analysis.prices import PriceTable
-from ..documents import from_json
 from ..errors import InvalidQuery
 from ..human import count, dollars
 from ..moments import DAY, parse_moment, utc_now
-from .answers import Column, print_columns, read_text
 from .main import run_command
 from .options import Finite, connection_options
 from .session import Connection, note
@@ -83,9 +78,7 @@ them: a day's snapshot is there wholly or not at all.""",
     metavar="SECONDS",
     help="How long to wait for another tracker on this root.",
 )
-@click.version_option(
-    importlib.metadata.version("anthropic-usage"), prog_name="anthropic-usage-track"
-)
+@click.version_option(package_name="anthropic-usage", prog_name="anthropic-usage-track")
 @connection_options
 def track(
     connection: Connection,
@@ -105,6 +98,7 @@ def track(
     Re-running writes nothing where nothing changed. ANTHROPIC_AGENT_MAP_JSON='{"key id": "label"}'
     labels the rows of API keys; it is a map as chargeback takes one.
     """
+    from ..analysis.owners import OwnerMap
     from ..lake.snapshot import MANIFESTS
     from ..lake.storage import Storage
     from ..lake.tracker import Tracker, missing_days, sweep, vain_days
@@ -128,26 +122,20 @@ def track(
         raise InvalidQuery("--until needs --since")
     if until is not None and catch_up is not None:
         raise InvalidQuery("--catch-up goes up to today: leave --until out")
+    first = None if since is None else parse_moment(since, "--since").date()
+    if first is not None and first > today:
+        raise InvalidQuery(f"{first} has not begun (it is {today} in UTC)")
+    wanted = None if catch_up is not None else _days(day, first, until, today)
+    if as_json and (sys.stdout is None or sys.stdout.closed):
+        raise InvalidQuery("stdout is closed: leave --json out, or say where it goes")
     # What writes nothing needs no lock, and makes no folder for it.
     lock = contextlib.nullcontext() if dry_run else storage.lock(lock_timeout)
     with connection.client() as client, lock:
         if not dry_run:
             sweep(storage)
         new = not storage.list(MANIFESTS)
-        first = None if since is None else parse_moment(since, "--since").date()
-        if catch_up is not None:
-            days = missing_days(storage, today, reread=catch_up, since=first)
-        elif first is not None:
-            end = parse_moment(until, "--until").date() if until else today + DAY
-            days = [first + step * DAY for step in range((end - first).days)]
-        else:
-            days = [parse_moment(day, "--date").date() if day else today]
-        if not days:
-            raise InvalidQuery(f"there is no day from {first} up to {until or today + DAY}")
-        future = [wanted for wanted in days if wanted > today]
-        if future:
-            raise InvalidQuery(f"{future[0]} has not begun (it is {today} in UTC)")
-        if len(days) > 31 and not sys.stderr.isatty():
+        days = wanted or missing_days(storage, today, reread=catch_up or 0, since=first)
+        if len(days) > 31 and not is_terminal(sys.stderr):
             note(f"tracking {len(days)} days, {days[0]} to {days[-1]}")
         tracker = Tracker(
             client,
@@ -160,7 +148,7 @@ def track(
         failed = False
         if catch_up is not None:
             vain = vain_days(tracker, storage, days, today - (catch_up + 1) * DAY)
-            days = [wanted for wanted in days if wanted not in vain.days]
+            days = [missing for missing in days if missing not in vain.days]
             for what, why in vain.why.items() if vain.days else ():
                 note(f"{days_of(len(vain.days))} still without {what}: {why}")
             failed = bool(vain.days) and "cost" in vain.why
@@ -174,7 +162,7 @@ def track(
                 if as_json:
                     click.echo(json.dumps(_plain(done)))
                 elif alone:
-                    _print(done, sys.stdout)
+                    _print(done)
                 if as_json or not alone:
                     for sentence in done.notes if done.missing else ():
                         note(sentence)
@@ -188,6 +176,23 @@ def track(
         f"{'' if written else ': nothing was new'}"
     )
     click.get_current_context().exit(1 if failed else 0)
+
+
+def _days(
+    day: str | None, first: dt.date | None, until: str | None, today: dt.date
+) -> list[dt.date]:
+    """Return the days that are asked for; raises InvalidQuery if there is none, or one to come."""
+    if first is None:
+        days = [today if day is None else parse_moment(day, "--date").date()]
+    else:
+        end = today + DAY if until is None else parse_moment(until, "--until").date()
+        days = [first + step * DAY for step in range((end - first).days)]
+        if not days:
+            raise InvalidQuery(f"there is no day from {first} up to {end}")
+    if days[-1] > today:
+        to_come = max(days[0], today + DAY)
+        raise InvalidQuery(f"{to_come} has not begun (it is {today} in UTC)")
+    return days
 
 
 def _greet(storage: Any, lost: int, days: list[dt.date]) -> None:
@@ -237,6 +242,9 @@ def _overrides(pricing_json: str | None) -> Mapping[str, Any]:
     """Return the prices of --pricing-json, checked."""
     if pricing_json is None:
         return {}
+    from ..analysis.prices import PriceTable
+    from ..documents import from_json, read_text
+
     text = pricing_json
     if not text.lstrip().startswith("{"):
         text = read_text(pricing_json, "--pricing-json")
@@ -246,8 +254,10 @@ def _overrides(pricing_json: str | None) -> Mapping[str, Any]:
     return stated
 
 
-def _print(done: Tracked, out: IO[str]) -> None:
+def _print(done: Tracked) -> None:
     """Print the daily summary."""
+    from .columns import Column, print_columns
+
     usage = done.totals["model_daily"]
     low, high = (Decimal(usage[f"estimated_cost{end}_usd"]) for end in ("_low", ""))
     estimate = _estimate(low, high)
@@ -257,17 +267,17 @@ def _print(done: Tracked, out: IO[str]) -> None:
     billed = dollars(Decimal(cost["amount_usd"])) if cost else "not there yet"
     if not cost and "cost" in done.missing:
         billed = "not known"
-    out.write(
+    click.echo(
         f"{done.day} (UTC){'' if done.complete else ', so far'}\n"
         f"  input tokens        {usage['input_tokens']:,}\n"
         f"  output tokens       {usage['output_tokens']:,}\n"
         f"  estimated cost      {estimate}\n"
-        f"  API-reported cost   {billed}\n\n"
+        f"  API-reported cost   {billed}\n"
     )
     models = sorted(
         done.models, key=lambda row: (-(row["estimated_cost_usd"] or 0), str(row["model"]))
     )
-    if models:
+    if models and sys.stdout is not None:
         print_columns(
             [
                 Column("model", [str(row["model"]) for row in models]),
@@ -282,7 +292,7 @@ def _print(done: Tracked, out: IO[str]) -> None:
                     right=True,
                 ),
             ],
-            out,
+            sys.stdout,
         )
     if usage["unpriced_tokens"]:
         beside = done.unpriced_searches_usd

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import InvalidQuery
+from ..outside import whole
 from ..schema import TABLES
 from ..sinks.columns import require
 from .curate import table_of
@@ -47,6 +48,8 @@ def query(storage: Storage, sql: str, *, engine: str = "duckdb", master: str = "
     Raises InvalidQuery for SQL that is wrong or would do more than read, and LakeError if a file
     that it needs is not as it was written.
     """
+    if whole(sql) != sql:
+        raise InvalidQuery("the SQL holds what is no character: it is not UTF-8")
     files = files_of(storage)
     named = [table for table in TABLES if table in sql.lower()]
     seen = {table: files[table] for table in named or TABLES}

@@ -1,0 +1,154 @@
+"""What the bill says of what the usage report leaves open: how many tokens had the higher price.
+
+Where each of Q tokens costs one of two prices, a line that was billed at a ratio r to the list is
+r x (low x (Q - n) + high x n) for a whole number n, and seldom for more than one.
+"""
+
+from __future__ import annotations
+
+import decimal
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+
+import attrs
+
+from ..money import ZERO, absolute, add, divide, negative, quantize, subtract, times
+from .matches import Match
+from .prices import KINDS
+from .ratios import ONE
+
+__all__ = ["PRIORITY", "Reading", "contradictions", "found_ratio", "read", "shares_of"]
+
+_FACTORS = (ZERO, ONE, Decimal("0.5"))
+"""At what share of the standard prices use of a doubtful tier may be billed."""
+PRIORITY = "priority"
+"""The tier of which the documents say that the cost report leaves it out."""
+Shares = Mapping[str, Sequence[Decimal]]
+NO_SHARES: Shares = MappingProxyType({})
+_GRID = [times(Decimal("0.005"), step) for step in range(199, 0, -1)]
+_ENOUGH = 3
+_SOME = 60
+_MOSTLY = Decimal("0.9")
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """One way to read a charge: what its use costs at list, of which the bill is a ratio."""
+
+    ratio: Decimal
+    low: Decimal
+    high: Decimal
+    above: int | None = None
+    """How many tokens had the higher price, where the bill says it."""
+    tokens: int = 0
+    """Of how many."""
+    factors: tuple[tuple[str, Decimal], ...] = ()
+    """At what share of the standard prices other tiers are in it."""
+
+
+def read(match: Match, ratio: Decimal, shares: Shares = NO_SHARES) -> Reading | None:
+    """Return the first reading at which a charge is what was billed; None if there is none.
+
+    `shares` are those of the list at which the use of other tiers may be in it.
+    """
+    names = sorted(match.beside)
+    for some in itertools.product(*(shares.get(name, (ZERO,)) for name in names)):
+        factors = dict(zip(names, some, strict=True))
+        reading = _solved(match.with_beside(factors) if any(some) else match, ratio)
+        if reading is not None:
+            used = tuple((tier, share) for tier, share in factors.items() if share)
+            return attrs.evolve(reading, factors=used)
+    return None
+
+
+def shares_of(matches: Iterable[Match], ratios: Sequence[Decimal]) -> Shares:
+    """Return at which shares of the list each tier beside is billed, the most frequent first.
+
+    Charges that leave nothing else open say it. A tier of which none says anything is not billed
+    if the documents say so; else it may be.
+    """
+    counts: dict[str, dict[Decimal, int]] = {}
+    for match in matches:
+        for tier in match.beside:
+            counts.setdefault(tier, defaultdict(int))
+        if match.open or any(part.open for part in match.beside.values()) or not match.beside:
+            continue
+        every = dict.fromkeys(match.beside, _FACTORS)
+        reading = next(filter(None, (read(match, ratio, every) for ratio in ratios)), None)
+        if reading is not None:
+            found = dict(reading.factors)
+            for tier in match.beside:
+                counts[tier][found.get(tier, ZERO)] += 1
+    usual = {tier: (ZERO,) if tier == PRIORITY else _FACTORS for tier in counts}
+    return {
+        tier: tuple(sorted(known, key=lambda share: -known[share])) or usual[tier]
+        for tier, known in counts.items()
+    }
+
+
+def _solved(match: Match, ratio: Decimal) -> Reading | None:
+    low, high, slack = match.low, match.high, match.rounding
+    if low == high or not ratio:
+        off = absolute(subtract(match.billed, times(low, ratio)))
+        return Reading(ratio=ratio, low=low, high=high) if off <= slack else None
+    if len(match.open) != 1 or match.spread[0] != match.spread[1]:
+        least, most = times(low, ratio), times(high, ratio)
+        within = subtract(least, slack) <= match.billed <= add(most, slack)
+        return Reading(ratio=ratio, low=low, high=high) if within else None
+    ((lower, higher), tokens) = next(iter(match.open.items()))
+    step = subtract(higher, lower)
+    ends = [
+        divide(subtract(divide(add(match.billed, by), ratio), low), step)
+        for by in (negative(slack), slack)
+    ]
+    first = max(0, int(quantize(ends[0], 0, decimal.ROUND_CEILING)))
+    last = min(tokens, int(quantize(ends[1], 0, decimal.ROUND_FLOOR)))
+    if first > last:
+        return None
+    if first < last:
+        between = [add(low, times(step, count)) for count in (first, last)]
+        return Reading(ratio=ratio, low=between[0], high=between[1])
+    cost = add(low, times(step, first))
+    return Reading(ratio=ratio, low=cost, high=cost, above=first, tokens=tokens)
+
+
+def contradictions(read_as: Iterable[tuple[Match, Reading, int]]) -> list[Match]:
+    """Return the charges whose reading the other kinds of the same use contradict.
+
+    A request at the higher price has input and output at it, and at least `threshold` tokens of
+    input, which stands beside each reading.
+    """
+    groups: dict[object, list[tuple[Match, Reading, int]]] = defaultdict(list)
+    for match, reading, threshold in read_as:
+        workspace, model, _, *rest = match.values
+        groups[match.day, workspace, model, *rest].append((match, reading, threshold))
+    wrong: list[Match] = []
+    for group in groups.values():
+        output = [entry for entry in group if entry[0].values[2] == KINDS[4]]
+        inputs = [entry for entry in group if entry[0].values[2] in KINDS[:4]]
+        if not output or not inputs:
+            continue
+        sent, received = (
+            sum(reading.above or 0 for _, reading, _ in part) for part in (inputs, output)
+        )
+        threshold = max(least for _, _, least in group)
+        enough = sent > threshold if threshold else sent > 0
+        if enough != (received > 0):
+            wrong += [match for match, reading, _ in group if reading.above]
+    return wrong
+
+
+def found_ratio(matches: Sequence[Match]) -> Decimal | None:
+    """Return the one ratio of whole half percents at which the bill of open uses can be solved."""
+    enough = max(Decimal(_ENOUGH), times(_MOSTLY, len(matches)))
+    if len(matches) < enough:
+        return None
+    matches = sorted(matches, key=lambda match: negative(match.high))[:_SOME]
+    enough = min(enough, times(_MOSTLY, len(matches)))
+    counts = {ratio: sum(read(match, ratio) is not None for match in matches) for ratio in _GRID}
+    most = max(counts.values())
+    best = [ratio for ratio, count in counts.items() if count == most]
+    return best[0] if len(best) == 1 and most >= enough else None
