@@ -496,7 +496,7 @@ def _jumped(event: Event, judged: dt.date) -> Iterator[Alert]:
         return
     day = days[-1]
     amount = event.days[day]
-    causes = [str(cause) for cause in event.causes]
+    causes = [str(cause) for cause in event.causes.get(day, ())]
     by = f" ({', '.join(causes)})" if causes else ""
     if event.kind == "new":
         message = f"{event.subject} is new: it was billed {dollars(amount)} since {event.begun}{by}"
