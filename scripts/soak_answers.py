@@ -773,7 +773,7 @@ class Residuals:
         if "fast_mode" in case.refused or banded:
             # The list cost itself is the cheapest reading of what was used.
             found.unknown = names | {"price band", "no bill"}
-        elif mixed and (apart or found.amounts["unpriced"]):
+        elif (mixed and (apart or found.amounts["unpriced"])) or hidden(terms, days):
             found.open = names
         return found
 
@@ -812,6 +812,17 @@ class Residuals:
         for workspace, line in searches.items():
             share = taken_off(case, day.date, None, workspace)
             amounts["discount"] -= dollars(line.amount) / (1 - share) * share
+
+
+def hidden(terms: Billing, days: list[Day]) -> bool:
+    """Tell whether a discount is of so few lines that a mistake in one of them hides it."""
+    mistaken = sum(extra.day in {day.date for day in days} for extra in terms.surcharges)
+    return any(
+        sum(discount.holds(day_of(day.date), line) for day in days for line in day.plain)
+        < mistaken + 3
+        for discount in terms.discounts
+        if mistaken
+    )
 
 
 def unpriced(model: str | None, date: dt.date) -> bool:

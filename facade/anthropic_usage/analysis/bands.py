@@ -36,7 +36,11 @@ PRIORITY = "priority"
 """The tier of which the documents say that the cost report leaves it out."""
 Shares = Mapping[str, Sequence[Decimal]]
 NO_SHARES: Shares = MappingProxyType({})
-_GRID = [times(Decimal("0.005"), step) for step in range(199, 0, -1)]
+_GRID = sorted(
+    (times(Decimal("0.005"), step) for step in range(1, 400) if step != 200),
+    key=lambda ratio: absolute(subtract(ratio, ONE)),
+)
+"""Whole half percents, the nearest to the list first."""
 _ENOUGH = 3
 _SOME = 60
 _MOSTLY = Decimal("0.9")
@@ -172,8 +176,7 @@ def contradictions(read_as: Iterable[tuple[Match, Reading, int]]) -> list[Match]
             sum(reading.above or 0 for _, reading, _ in part) for part in (inputs, output)
         )
         threshold = max(least for _, _, least in group)
-        enough = sent > threshold if threshold else sent > 0
-        if enough != (received > 0):
+        if (sent or received) and not (sent > threshold and received):
             wrong += [match for match, reading, _ in group if reading.above]
     return wrong
 
@@ -187,5 +190,8 @@ def found_ratio(matches: Sequence[Match]) -> Decimal | None:
     enough = min(enough, times(_MOSTLY, len(matches)))
     counts = {ratio: sum(read(match, ratio) is not None for match in matches) for ratio in _GRID}
     most = max(counts.values())
-    best = [ratio for ratio, count in counts.items() if count == most]
-    return best[0] if len(best) == 1 and most >= enough else None
+    best, *others = (ratio for ratio, count in counts.items() if count == most)
+    # All at the lower price at one ratio is all at the higher price at a smaller one.
+    rates = {rates for match in matches for rates in match.open}
+    same = all(times(high, other) == times(low, best) for other in others for low, high in rates)
+    return best if most >= enough and same else None

@@ -16,7 +16,7 @@ from ..analysis.prices import PriceTable
 from ..errors import AnthropicUsageError
 from ..flow import SETTLING
 from ..moments import DAY
-from ..money import add
+from ..money import subtract
 from ..sinks.columns import require
 from ..wire import rows
 from . import delta
@@ -326,7 +326,7 @@ class Change:
     @property
     def difference(self) -> Decimal:
         """How much more it is."""
-        return add(Decimal(self.says), -Decimal(self.said))
+        return subtract(Decimal(self.says), Decimal(self.said))
 
 
 def changes(storage: Storage, since: dt.date | None = None) -> list[Change]:
