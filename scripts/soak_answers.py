@@ -23,10 +23,11 @@ from fractions import Fraction
 from typing import Any
 
 import attrs
-from anthropic_usage import Retry, UsageClient, flow
+from anthropic_usage import Retry, UsageClient
 from anthropic_usage.analysis.chargeback import Chargeback, chargeback
 from anthropic_usage.analysis.reconcile import reconcile
 from anthropic_usage.analysis.spend import Spend, spend
+from anthropic_usage.engine import flow
 from anthropic_usage.simulator import Billing, Credit, Discount, Simulator, Surcharge
 from anthropic_usage.simulator.bill import TOKEN_DIMENSIONS, CostLine
 from anthropic_usage.simulator.books import POSITIONS
@@ -158,7 +159,7 @@ def _discounts(dice: random.Random, days: list[dt.date], keys: list[Any]) -> Ite
 class Cell:
     """What was used of something that the bill can tell from other things, on a day."""
 
-    tokens: int = 0
+    counts: collections.Counter[str | None] = attrs.field(factory=collections.Counter)
     listed: dict[str | None, Fraction] = attrs.field(
         factory=lambda: collections.defaultdict(Fraction)
     )
@@ -170,6 +171,23 @@ class Cell:
     billed: Fraction = Fraction(0)
     open: bool = False
     """Whether rows leave open how much of it cost what."""
+    banded: bool = False
+    """Whether it is open how many tokens were in long prompts."""
+    sent: collections.Counter[str | None] = attrs.field(factory=collections.Counter)
+    """Tokens of input beside it, by key."""
+    threshold: int = 0
+    told: bool = True
+    """Whether the bill tells at which ratio to the list it is."""
+
+    def may_be_long(self) -> list[str | None]:
+        """Return the keys that sent enough for a long prompt."""
+        return [key for key in self.listed if self.sent[key] > self.threshold]
+
+    @property
+    def certain(self) -> bool:
+        """Whether there is one way to say which key had how many tokens in long prompts."""
+        more = self.true != self.listed
+        return not more or (self.told and len(self.may_be_long()) == 1)
 
 
 @attrs.define(kw_only=True)
@@ -280,6 +298,10 @@ class Truth:
                     )
                 continue
             self._count(day, named, counts, long=long)
+        for where, cell in day.cells.items():
+            for (workspace, model, kind, *rest), other in day.cells.items():
+                if "input" in kind and (workspace, model, *rest) == (*where[:2], *where[3:]):
+                    cell.sent.update(other.counts)
         for line in day.plain:
             if line.cost_type == "tokens":
                 day.cells[cell_of(line)].billed += dollars(line.amount)
@@ -313,7 +335,13 @@ class Truth:
                 )
             ]
             key = named["api_key_id"]
-            cell.tokens += tokens
+            cell.counts[key] += tokens
+            cell.banded |= threshold is not None
+            cell.threshold = threshold or 0
+            discounts = self.case.billing.discounts
+            cell.told &= not self.case.billing.surcharges and all(
+                one == Discount(share=one.share) for one in discounts
+            )
             cell.listed[key] += tokens * rate
             cell.true[key] += tokens * rate * more
             # Without a price, or a reading of the fast mode, what it costs within a cell is open.
@@ -363,7 +391,7 @@ def owed(day: Day, aliases: Mapping[str, str]) -> tuple[dict[Any, Fraction], dic
         sure = certain(lines, cells, aliases)
         keys = {key for cell in cells for key in day.cells[cell].listed}
         listed = sum((sum(day.cells[cell].listed.values()) for cell in cells), Fraction(0))
-        is_open = any(day.cells[cell].open for cell in cells)
+        is_open = any(day.cells[cell].open or day.cells[cell].banded for cell in cells)
         at_list = not is_open and abs(amount - listed) <= A_LINE * len(lines)
         for key in keys:
             if at_list:
@@ -397,9 +425,9 @@ def shares(cell: Cell, key: str | None) -> tuple[Fraction, Fraction]:
         return Fraction(0), Fraction(0)
     if len(cell.listed) == 1:
         return cell.billed, cell.billed
-    if cell.open:
+    if cell.open or not cell.certain:
         return min(cell.billed, Fraction(0)), max(cell.billed, Fraction(0))
-    part = cell.billed * cell.listed[key] / sum(cell.listed.values())
+    part = cell.billed * cell.true[key] / sum(cell.true.values())
     return part, part
 
 
@@ -700,18 +728,18 @@ def check_reconcile(case: Case, truth: Truth, client: UsageClient, tally: Tally)
             tally.same("reconcile: parts of a residual", parts, Fraction(residual.amount))
     right = Residuals.of(case, days)
     slack = A_LINE * sum(len(day.lines) for day in days)
-    if right.open and "fast_mode" not in case.refused:
+    if right.open:
         of_list = [
             sum((one[name] for name in right.open & {*one}), Fraction(0))
             for one in (named, right.amounts)
         ]
         tally.within(
-            "reconcile: what nulls or a refusal mix",
+            "reconcile: what nulls mix",
             of_list[0],
             of_list[1] - slack,
             of_list[1] + slack,
         )
-    for name in {*right.amounts, *named} - right.open:
+    for name in {*right.amounts, *named} - right.open - right.unknown:
         off = named.get(name, Fraction(0)), right.amounts.get(name, Fraction(0))
         tally.within(f"reconcile: {right.kind(name)}", off[0], off[1] - slack, off[1] + slack)
 
@@ -723,7 +751,9 @@ class Residuals:
     amounts: collections.Counter[str] = attrs.field(factory=collections.Counter)
     open: set[str] = attrs.field(factory=set)
     """Names among which nothing says how much is whose: where lines are for several uses, each on
-    terms of its own, or the fast mode was not read."""
+    terms of its own. Their sum is right."""
+    unknown: set[str] = attrs.field(factory=set)
+    """Names that take what the reading of prices leaves open."""
 
     @staticmethod
     def kind(name: str) -> str:
@@ -737,10 +767,15 @@ class Residuals:
         for day in days:
             found._count(case, day)
         terms = case.billing
+        names = {"discount", "unexplained", "rounding", "unpriced", "web search"}
         mixed = bool(terms.nulls or terms.null_percent)
         apart = terms.surcharges or any(one != Discount(share=one.share) for one in terms.discounts)
-        if "fast_mode" in case.refused or (mixed and (apart or found.amounts["unpriced"])):
-            found.open |= {"price band", "discount", "unexplained", "rounding", "unpriced"}
+        banded = mixed and any(cell.banded for day in days for cell in day.cells.values())
+        if "fast_mode" in case.refused or banded:
+            # The list cost itself is the cheapest reading of what was used.
+            found.unknown = names | {"price band", "no bill"}
+        elif (mixed and (apart or found.amounts["unpriced"])) or hidden(terms, days):
+            found.open = names
         return found
 
     def _count(self, case: Case, day: Day) -> None:
@@ -778,6 +813,17 @@ class Residuals:
         for workspace, line in searches.items():
             share = taken_off(case, day.date, None, workspace)
             amounts["discount"] -= dollars(line.amount) / (1 - share) * share
+
+
+def hidden(terms: Billing, days: list[Day]) -> bool:
+    """Tell whether a discount is of so few lines that a mistake in one of them hides it."""
+    mistaken = sum(extra.day in {day.date for day in days} for extra in terms.surcharges)
+    return any(
+        sum(discount.holds(day_of(day.date), line) for day in days for line in day.plain)
+        < mistaken + 3
+        for discount in terms.discounts
+        if mistaken
+    )
 
 
 def unpriced(model: str | None, date: dt.date) -> bool:

@@ -269,6 +269,51 @@ def test_the_callers_decimal_context_changes_nothing() -> None:
         assert chargeback(source, FIRST, FIRST + DAY, by="api_key") == expected
 
 
+def long(key: str, count: int, **changes: Any) -> dict[str, Any]:
+    """Return use at $0.10 or, in prompts of more than 100k tokens, $0.50 a million tokens."""
+    return used(key, count, kind="uncached_input_tokens", model="claude-haiku-5-5", **changes)
+
+
+def long_line(tokens: int, above: int, ratio: str = "1", **changes: Any) -> dict[str, Any]:
+    """Return a line for tokens, of which some had the higher price."""
+    dollars = (Decimal(tokens - above) / 10 + Decimal(above) / 2) / 1_000_000 * Decimal(ratio)
+    named = {"model": "claude-haiku-5-5", "token_type": "uncached_input_tokens"}
+    return line(f"{dollars:f}", **{**named, **changes})
+
+
+@pytest.mark.parametrize("above", [0, 1, 40_000_000, 90_000_000])
+@pytest.mark.parametrize("ratio", ["1", "0.85"])
+def test_long_prompts_are_of_those_who_sent_enough_for_one(above: int, ratio: str) -> None:
+    # The second key's 100,000 tokens cannot be a prompt of more than these.
+    uses = [long("apikey_1", 90_000_000), long("apikey_2", 100_000), used("apikey_3")]
+    lines = [long_line(90_100_000, above, ratio), line(f"{25 * Decimal(ratio)}")]
+    result = split(uses, lines)
+    short = Fraction(ratio) * 100_000 / 10_000_000
+    (other,) = (part for part in result.lines if part.id == "apikey_2")
+    assert abs(Fraction(other.exact_usd) - short) < Fraction(1, 10**9)
+
+
+@pytest.mark.parametrize("above", [0, 12_345_678, 80_000_000])
+def test_what_was_in_long_prompts_is_solved_where_a_line_is_for_several_uses(above: int) -> None:
+    uses = [
+        long("apikey_1", 90_000_000),
+        used("apikey_2", 10_000_000, kind="uncached_input_tokens"),
+    ]
+    lines = [
+        long_line(90_000_000, above, model=None),
+        line("50", model=None, token_type="uncached_input_tokens"),
+    ]
+    result = split(uses, lines)
+    (other,) = (part for part in result.lines if part.id == "apikey_2")
+    assert abs(Fraction(other.exact_usd) - 50) < Fraction(1, 10**9)
+
+
+def test_long_prompts_that_several_may_have_sent_are_shared_by_tokens() -> None:
+    uses = [long("apikey_1", 60_000_000), long("apikey_2", 30_000_000)]
+    result = split(uses, [long_line(90_000_000, 30_000_000)])
+    assert amounts(result) == {"apikey_1": "14.00", "apikey_2": "7.00"}
+
+
 def invented(seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Fraction]]:
     """Return uses, lines with nulls, and what each key owes, kept in fractions."""
     dice = random.Random(seed)

@@ -97,6 +97,7 @@ class Reconciled(TypedDict):
     unexplained_usd: str
     residuals: list[dict[str, str]]
     not_compared: list[dict[str, str]]
+    notes: list[str]
 
 
 class WorkspaceList(TypedDict):
@@ -460,6 +461,7 @@ class _Tools:
                 "unexplained_usd": plain(result.unexplained),
                 "residuals": [_residual(item) for item in result.residuals],
                 "not_compared": [_residual(item) for item in result.not_compared],
+                "notes": [sentence(text) for text in result.notes],
             }
 
         return await self._in_thread(run, context)
@@ -554,8 +556,15 @@ def _residual(item: Any) -> dict[str, str]:
     return {
         "name": sentence(item.name, 100),
         "amount_usd": plain(item.amount),
-        "note": sentence(item.note),
+        "note": sentence("; ".join([*_said(item), item.note])),
     }
+
+
+def _said(item: Any) -> list[str]:
+    """Say what the parts of a residual depend on, the largest first."""
+    if item.name == "discount":
+        return []  # its note says that
+    return [f"{plain(part.amount)} {part.text()}" for part in item.parts[:5]]
 
 
 def _slice(part: Any) -> dict[str, Any]:

@@ -250,7 +250,7 @@ async def ask(
                 await progress((part.ends - query.starting_at) / span, f"reading {query.report}")
             del part
     names, notes = await look_up(client, query)
-    if query.report == "cost":
+    if query.kind.holds:
         given = checked(arguments, _PARAMETERS)
         cut = uneven(given["starting_at"], given.get("ending_at"), report.settled_until)
         notes += [cut] if cut else []

@@ -384,11 +384,15 @@ def _spent(state: State) -> str:
     return f"{said} of {dollars(state.budget.amount)} ({state.share:.0f}%) {_span(state)}"
 
 
+def _part(amount: Decimal, percent: int) -> Decimal:
+    return times(amount, times(Decimal("0.01"), percent))
+
+
 def _reached(state: State) -> list[int]:
     return [
         percent
         for percent in state.budget.warn_at
-        if state.spent >= times(state.budget.amount, Decimal(percent) / 100)
+        if state.spent >= _part(state.budget.amount, percent)
     ]
 
 
@@ -405,10 +409,10 @@ def _overspent(state: State, until: dt.date) -> Iterator[Alert]:
             message=f"{_spent(state)}, past {past}%",
             id=_id("budget", state),
             day=day,
-            threshold=times(budget.amount, Decimal(past) / 100),
+            threshold=_part(budget.amount, past),
             amount=state.spent,
             severity="critical" if state.spent >= budget.amount else "warning",
-            again_at=times(budget.amount, Decimal(min(later, default=further)) / 100),
+            again_at=_part(budget.amount, min(later, default=further)),
         )
     projected = state.projected
     if budget.on_forecast and projected and state.spent < budget.amount < projected:
@@ -492,7 +496,7 @@ def _jumped(event: Event, judged: dt.date) -> Iterator[Alert]:
         return
     day = days[-1]
     amount = event.days[day]
-    causes = [str(cause) for cause in event.causes]
+    causes = [str(cause) for cause in event.causes.get(day, ())]
     by = f" ({', '.join(causes)})" if causes else ""
     if event.kind == "new":
         message = f"{event.subject} is new: it was billed {dollars(amount)} since {event.begun}{by}"

@@ -52,7 +52,7 @@ def say_whole_days(query: Query, start: dt.datetime, end: dt.datetime | None) ->
         begins = rfc3339(start.replace(microsecond=0))
         edges.append(f"all of {query.starting_at.date()}, though the range begins {begins}")
     # Of a day that is not over there is no bill, so it is in none.
-    billed = query.report != "cost" or query.ending_at <= utc_now()
+    billed = not query.kind.holds or query.ending_at <= utc_now()
     if end is not None and end != query.ending_at and billed:
         last = (query.ending_at - DAY).date()
         ends = rfc3339(end.replace(microsecond=0))

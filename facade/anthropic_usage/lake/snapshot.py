@@ -37,6 +37,7 @@ __all__ = [
     "Read",
     "check",
     "curated_name",
+    "current",
     "day_of",
     "is_intact",
     "later_stamp",
@@ -66,6 +67,7 @@ RAW = {
     "claude_code": ("claude_code", "claude_code"),
     "names": ("names", "names"),
 }
+_USAGE = f"raw/anthropic/{RAW['usage'][0]}"
 CURATED = "curated/anthropic"
 _SIDE_BY_SIDE = 4
 REQUIRED = {
@@ -329,6 +331,30 @@ def is_intact(storage: Storage, entry: FileEntry) -> bool:
 def newest(days: dict[dt.date, list[Manifest]]) -> dict[dt.date, Manifest]:
     """Return the snapshot that counts of each day."""
     return {day: snapshots[-1] for day, snapshots in days.items()}
+
+
+def current(storage: Storage) -> dict[dt.date, Manifest]:
+    """Return the snapshot that counts of each day, of a lake that is there.
+
+    Raises LakeError if there is none, or if a day has a later one whose manifest is lost: what an
+    earlier one says is not what the API said last.
+    """
+    # In this order: what somebody finishes meanwhile has either its mark or its manifest.
+    documents = storage.list(_USAGE)
+    unfinished = {(day, when) for _, day, when in pending(storage)}
+    found = newest(load_manifests(storage))
+    for name in documents:
+        day, when = day_of(name), stamp_of(name)
+        if day is None or when is None or (day, when) in unfinished:
+            continue
+        if (day not in found or found[day].stamp < when) and name in storage.list(_USAGE):
+            raise LakeError(
+                f"the manifest of {name} is lost: run anthropic-usage lake rebuild, or restore it "
+                "(or remove the document, if it is not to count)"
+            )
+    if not found:
+        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
+    return found
 
 
 @attrs.frozen(kw_only=True)

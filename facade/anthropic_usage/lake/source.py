@@ -30,7 +30,7 @@ from ..reports import (
     Query,
     UsageRow,
 )
-from .snapshot import FileEntry, Page, Read, load_manifests, newest, parts, read_checked, read_raw
+from .snapshot import FileEntry, Page, Read, current, parts, read_checked, read_raw
 from .storage import LakeError, Storage
 
 __all__ = ["BY_KEY", "BY_WORKSPACE", "COST_BY", "DaySource", "LakeSource", "may_be_fast"]
@@ -219,11 +219,7 @@ class LakeSource(DaySource):
 
     def __init__(self, root: str | Storage) -> None:
         self.storage = root if isinstance(root, Storage) else Storage(root)
-        self.manifests = newest(load_manifests(self.storage))
-        if not self.manifests:
-            raise LakeError(
-                f"{self.storage} holds no lake yet: run anthropic-usage-track with this root"
-            )
+        self.manifests = current(self.storage)
         self._kept: dict[tuple[dt.date, str], tuple[Read, ...]] = {}
         self._kept_bytes = 0
         super().__init__(self._read, self.manifests)

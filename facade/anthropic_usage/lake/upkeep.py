@@ -15,7 +15,7 @@ import msgspec
 from ..analysis.prices import PriceTable
 from ..errors import AnthropicUsageError
 from ..moments import DAY
-from ..money import add
+from ..money import subtract
 from ..reports import SETTLING
 from ..sinks.columns import require
 from . import delta
@@ -325,7 +325,7 @@ class Change:
     @property
     def difference(self) -> Decimal:
         """How much more it is."""
-        return add(Decimal(self.says), -Decimal(self.said))
+        return subtract(Decimal(self.says), Decimal(self.said))
 
 
 def changes(storage: Storage, since: dt.date | None = None) -> list[Change]:
