@@ -29,7 +29,8 @@ METHODS = {"quantize", "normalize", "sqrt", "scaleb", "fma", "remainder_near", "
 
 def is_money(annotation: ast.expr | None) -> bool:
     """Tell whether an annotation is that of a Decimal, or none."""
-    return annotation is not None and ast.unparse(annotation) in ("Decimal", "Decimal | None")
+    written = "" if annotation is None else ast.unparse(annotation)
+    return written in ("Decimal", "Decimal | None") or written.startswith("Annotated[Decimal,")
 
 
 def fields() -> set[str]:
@@ -41,7 +42,8 @@ def fields() -> set[str]:
                 if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
                     declared[member.target.id].add(is_money(member.annotation))
                 elif isinstance(member, ast.FunctionDef):
-                    is_property = any(ast.unparse(d) == "property" for d in member.decorator_list)
+                    kinds = {ast.unparse(decorator) for decorator in member.decorator_list}
+                    is_property = bool(kinds & {"property", "Derived"})
                     declared[member.name].add(is_property and is_money(member.returns))
     return {name for name, kinds in declared.items() if kinds == {True}}
 

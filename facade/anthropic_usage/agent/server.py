@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypedDict, TypeVar
 
 from ..analysis.prices import PriceTable
 from ..analysis.reconcile import reconcile
-from ..analysis.spend import Caching, spend
+from ..analysis.spend import Caching, Coding, spend
 from ..client import AsyncUsageClient, UsageClient
 from ..directory import Directory
 from ..engine.flow import Wait
@@ -438,7 +438,7 @@ class _Tools:
                 "tokens": {name: now for name, (now, _) in result.tokens.items()},
                 "cache_efficiency": None if caching is None else caching.efficiency,
                 "saved_by_caching_usd": _saved(caching),
-                "claude_code": None if coding is None else plain_value(coding),
+                "claude_code": None if coding is None else _figures(coding),
                 "notes": [
                     *(sentence(text) for text in result.notes),
                     *(harmless(text, 200) for text in directory.missing),
@@ -544,6 +544,12 @@ def _progress(context: Any) -> Progress | None:
 
 def _exact(amount: Decimal | None) -> str | None:
     return None if amount is None else plain(amount)
+
+
+def _figures(coding: Coding) -> dict[str, Any]:
+    """Return what Claude Code came to, without who it was: names are text from outside."""
+    said: dict[str, Any] = plain_value(coding)
+    return {name: value for name, value in said.items() if name != "who"}
 
 
 def _saved(caching: Caching | None) -> list[str] | None:
