@@ -178,7 +178,7 @@ def damage_lake(
 ) -> None:
     """Do one damage; with `lost`, remove manifests: raw documents alone prove nothing of theirs."""
     # A link that an earlier damage made is left alone, or this would write where it leads.
-    files = [f for f in files if not f.is_symlink()]
+    files = [f for f in files if not f.is_symlink() and not f.is_dir()]
     path = dice.choice([f for f in files if ("manifests" in f.parts) or not lost])
     if lost:
         path.unlink(missing_ok=True)
@@ -474,6 +474,8 @@ def answer_anything(handler: http.server.BaseHTTPRequestHandler, names: list[str
             handler, {"data": [code_record(day, names)], "has_more": False, "next_page": None}
         )
     grouped = {value for name, value in params if name == "group_by[]"}
+    if "ending_at" not in last:
+        return send(handler, {"data": [], "has_more": False, "first_id": None, "last_id": None})
     return send(handler, buckets(last, kind, grouped, names))
 
 
