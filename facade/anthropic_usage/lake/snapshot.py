@@ -67,7 +67,7 @@ RAW = {
     "claude_code": ("claude_code", "claude_code"),
     "names": ("names", "names"),
 }
-_USAGE = f"raw/anthropic/{RAW['usage'][0]}"
+_RAW = "raw/anthropic"
 CURATED = "curated/anthropic"
 _SIDE_BY_SIDE = 4
 REQUIRED = {
@@ -340,14 +340,14 @@ def current(storage: Storage) -> dict[dt.date, Manifest]:
     earlier one says is not what the API said last.
     """
     # In this order: what somebody finishes meanwhile has either its mark or its manifest.
-    documents = storage.list(_USAGE)
+    documents = storage.list(_RAW)
     unfinished = {(day, when) for _, day, when in pending(storage)}
     found = newest(load_manifests(storage))
     for name in documents:
         day, when = day_of(name), stamp_of(name)
         if day is None or when is None or (day, when) in unfinished:
             continue
-        if (day not in found or found[day].stamp < when) and name in storage.list(_USAGE):
+        if (day not in found or found[day].stamp < when) and name in storage.list(_RAW):
             raise LakeError(
                 f"the manifest of {name} is lost: run anthropic-usage lake rebuild, or restore it "
                 "(or remove the document, if it is not to count)"
