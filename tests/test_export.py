@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import io
 import json
+import os
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -79,6 +80,27 @@ def test_what_fails_goes_on_where_it_was(
     server.requests.clear()
     assert export(client, HOURS, tmp_path / "broken", file_format).kept == 8
     assert server.requests == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut"])
+def test_a_finished_file_that_is_not_whole_is_written_again(
+    damage: str, client: Any, tmp_path: Path
+) -> None:
+    export(client, HOURS, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    path = min((tmp_path / "out").glob("*.parquet"))
+    path.unlink() if damage == "gone" else os.truncate(path, 0 if damage == "empty" else 50)
+    export(client, HOURS, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"files": 5}', "\0"])
+def test_a_damaged_list_of_an_export_is_one_line(text: str, client: Any, tmp_path: Path) -> None:
+    export(client, HOURS, tmp_path / "out")
+    (tmp_path / "out" / "export.json").write_text(text)
+    with pytest.raises(AnthropicUsageError, match="export.json is damaged") as caught:
+        export(client, HOURS, tmp_path / "out")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_money_is_exact_in_files(client: Any, served: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -286,6 +287,32 @@ def test_an_earlier_snapshot_does_not_answer_for_a_later_one(lake: Storage) -> N
             answer(lake)
     assert rebuild(lake) == 1
     assert by_sql(lake) == by_reports(lake) == truth
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_files_have_the_rights_that_the_umask_leaves(mask: int, tmp_path: Path, run: Run) -> None:
+    before = os.umask(mask)
+    try:
+        assert run("--date", "2026-11-10", "--datalake-root", str(tmp_path / "lake"))[0] == 0
+    finally:
+        os.umask(before)
+    found = [path.stat().st_mode & 0o777 for path in files(tmp_path / "lake")]
+    assert found
+    assert set(found) == {0o666 & ~mask}
+
+
+@pytest.mark.parametrize("option", ["--parquet", "-o"])
+def test_a_pipe_stays_a_pipe(option: str, lake: Storage, tmp_path: Path, run: Run) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    asked = ("sql", "select 1 a", "--datalake-root", str(lake), option, str(pipe))
+    assert run(*asked, of=cli.main)[0] == 0
+    reader.join(30)
+    assert pipe.is_fifo()
+    assert len(got[0]) > 0
 
 
 def test_what_somebody_put_in_a_snapshots_place_stays(lake: Storage) -> None:
