@@ -157,6 +157,16 @@ def test_maps_and_prices(run: Run, lake: Storage, tmp_path: Path) -> None:
     assert verify(lake).problems == ()
 
 
+def test_an_override_that_no_model_bears_is_said(run: Run) -> None:
+    terms = {"input_per_million": 1, "output_per_million": 2}
+    asked = ("--date", "2026-11-10", "--dry-run", "--pricing-json")
+    code, _, stderr = run(*asked, json.dumps({"claude-opus-4.1": terms, "claude-opus-4-1": terms}))
+    assert code == 0
+    (said,) = (line for line in stderr.splitlines() if "is no model" in line)
+    assert "'claude-opus-4.1'" in said
+    assert "near are claude-opus-4-1" in said
+
+
 def test_today_has_usage_and_no_bill_yet(
     run: Run, lake: Storage, served: tuple[Simulator, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
