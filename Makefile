@@ -72,6 +72,9 @@ soak-answers: $(VENV)/.dev ## two hundred organisations' answers against a ledge
 backtest: $(VENV)/.dev ## forecast months that are over, and print how far off that was
 	@$(BIN)/python scripts/backtest.py
 
+alerts-replay: $(VENV)/.dev ## check half a year day by day, and print what was missed, false or told twice
+	@$(BIN)/python scripts/replay_alerts.py
+
 bench: $(VENV)/.dev ## compare with the peers and print ratios
 	@$(BIN)/python scripts/bench.py
 

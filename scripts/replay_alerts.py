@@ -33,7 +33,7 @@ from anthropic_usage.simulator import Simulator
 FIRST, LAST = dt.date(2026, 4, 1), dt.date(2026, 9, 30)
 """The half year that is replayed; there is a history before it."""
 HISTORY = 120
-LEVEL = 30
+LEVEL = 40
 """How much busier a small simulated organisation is made."""
 SETTLES = 14
 """Days for which what follows on an event belongs to it."""
@@ -112,7 +112,7 @@ def replay(seed: int, story: Story) -> Outcome:
     start = min(story.factors)
     simulator = Simulator(
         seed=seed,
-        size=0.08,
+        size=0.05,
         days=(LAST - start).days + 200,
         now=dt.datetime.combine(LAST + 2 * DAY, dt.time(), dt.UTC),
     )
@@ -402,7 +402,9 @@ def main() -> int:
     for seed, story in enumerate(stories()[: options.organisations]):
         one = replay(seed, story)
         _print(story.name, one)
-        for name in ("missed", "false", "repeats"):
+        for sentence in one.false:
+            print(f"false: {story.name}: {sentence}", file=sys.stderr)
+        for name in ("missed", "repeats"):
             broken += [f"{story.name}: {name}: {what}" for what in getattr(one, name)]
         whole = Outcome(
             runs=whole.runs + one.runs,
@@ -415,6 +417,8 @@ def main() -> int:
             ends=whole.ends + one.ends,
         )
     _print("all", whole)
+    if 100 * len(whole.false) > FALSE_AT_MOST * whole.runs:
+        broken.append(f"{len(whole.false)} false alerts in {whole.runs} runs")
     print("\n| jumps | percent |\n|---|---:|")
     for name, rate in detector(options.series).items():
         print(f"| {name} | {rate:.2f} |")

@@ -35,8 +35,6 @@ _OVER = 0.5
 """The share of its first excess at which an event is over."""
 _LASTS = 14
 """After so many days a new level is what is usual."""
-_SURELY = 0.9
-"""The usual is itself known to about a tenth."""
 _CALM = 0.8
 """Days that were never further above the usual than this share of it are calm."""
 _MARGIN, _WILD_MARGIN = 1.15, 2.0
@@ -228,7 +226,7 @@ def _limit(
     if worst > _CALM * statistics.median(usuals[max(0, place - _YOUNG - 4 * _WEEK) :]):
         # Its days differ much: the fewer are known, the less is known of how much.
         margin = _WILD_MARGIN * max(1.0, _WEEKS * _WEEK / place)
-    limit = max(usual * factor * _SURELY, usual + least, usual + margin * worst)
+    limit = max(usual * factor, usual + least, usual + margin * worst)
     return limit if math.isfinite(limit) else usual
 
 

@@ -18,8 +18,8 @@ from ..analysis.reconcile import Cell, Part, Reconciliation, Residual, reconcile
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars, several
-from ..moments import parse_moment, rfc3339, utc_now
-from ..money import absolute, divide, negative, plain, quantize, times
+from ..moments import parse_moment, utc_now
+from ..money import divide, plain, quantize, times
 from .answers import (
     Column,
     Output,
@@ -294,7 +294,8 @@ def _print_reconciliation(
 
 
 def _span(result: Chargeback | Reconciliation) -> str:
-    return f"{rfc3339(result.starting_at)[:10]} up to {rfc3339(result.ending_at)[:10]}"
+    last = result.ending_at - dt.timedelta(microseconds=1)
+    return f"{result.starting_at:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
 def _cents(amount: Decimal) -> str:

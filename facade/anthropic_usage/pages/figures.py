@@ -62,7 +62,7 @@ def interval(low: Decimal | None, high: Decimal | None) -> str:
 def span(spend: Spend) -> str:
     """Write the range, and how much of it has a bill if that is not all."""
     days = (spend.ending_at - spend.starting_at) // DAY
-    said = f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d}"
+    said = f"{spend.starting_at:%Y-%m-%d} to {spend.ending_at - DAY:%Y-%m-%d}"
     if spend.billed is None:
         return f"{said} (the bill could not be read)"
     if spend.whole:
