@@ -10,10 +10,11 @@ import attrs
 from .errors import AnthropicUsageError, AuthenticationError
 from .outside import clean
 
-__all__ = ["DEFAULT_WORKSPACE", "NO_KEY", "Directory"]
+__all__ = ["DEFAULT_WORKSPACE", "NO_KEY", "Directory", "named"]
 
 DEFAULT_WORKSPACE = "default workspace"
 NO_KEY = "no key (Console)"
+_KINDS = {"workspaces": "workspaces", "api_keys": "API keys", "users": "users"}
 
 
 class _Lookups(Protocol):
@@ -27,7 +28,7 @@ class _Lookups(Protocol):
         """Return the users."""
 
 
-def _named(item: Any) -> str:
+def named(item: Any) -> str:
     """Return what an item is called; what has no name that can be seen is called by its id."""
     name = item.name if isinstance(item.name, str) else ""
     return name if clean(name).strip() else str(item.id)
@@ -53,7 +54,7 @@ class Directory:
     ) -> Directory:
         """Look names up; what is refused costs the names, and is said in `missing`."""
         found: dict[str, dict[str, str]] = {}
-        missing = []
+        refused: dict[str, list[str]] = {}
         lookups: dict[str, Callable[[], Iterable[Any]]] = {
             "workspaces": source.workspaces,
             "api_keys": source.api_keys,
@@ -61,12 +62,12 @@ class Directory:
         }
         for kind in kinds:
             try:
-                found[kind] = {item.id: _named(item) for item in lookups[kind]()}
+                found[kind] = {item.id: named(item) for item in lookups[kind]()}
             except AuthenticationError:
                 raise
             except AnthropicUsageError as error:
-                what = kind.replace("_", " ").replace("api", "API")
-                missing.append(f"no names for {what}: {error}")
+                refused.setdefault(str(error), []).append(_KINDS[kind])
+        missing = (f"no names for {' and '.join(kinds)}: {why}" for why, kinds in refused.items())
         return cls(**found, missing=tuple(missing))
 
     def workspace(self, workspace_id: str | None) -> str:

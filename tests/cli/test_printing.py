@@ -335,8 +335,8 @@ def everything(asked: Asked, said: dict[str, Any]) -> Answer:
     end = dt.datetime.fromisoformat(params["ending_at"].replace("Z", "+00:00"))
     grouped = {value for key, value in parameters(asked) if key == "group_by[]"}
     model = said.get("model", "claude-opus-4-6")
-    keys = {"model": model, "workspace_id": "wrkspc_1", "api_key_id": "apikey_1"}
-    keys |= {"service_tier": "standard", "context_window": "0-200k"}
+    keys = {"model": model, "workspace_id": "wrkspc_1", "api_key_id": "apikey_1",
+            "service_tier": "standard", "context_window": "0-200k", "inference_geo": "global"}  # fmt: skip
     if last == "cost_report":
         about = {
             "workspace_id": "wrkspc_1" if "workspace_id" in grouped else None,

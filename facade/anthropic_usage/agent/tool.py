@@ -151,8 +151,11 @@ def tools() -> list[dict[str, Any]]:
 
 
 def settings() -> dict[str, Any]:
-    """Return a client's arguments for the key that is set, also in a `.env` file."""
-    known = environment()
+    """Return a client's arguments for the key that is set, also in a `.env` file.
+
+    What the environment says itself is left to the client, which then names its variable.
+    """
+    known = {name: text for name, text in environment().items() if not os.environ.get(name)}
     key = next((known[name] for name in KEY_VARIABLES if name in known), None)
     token = None if key else known.get(OAUTH_VARIABLE)
     return {

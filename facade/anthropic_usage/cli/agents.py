@@ -23,9 +23,10 @@ from ..agent.tool import (
 from ..client import AsyncUsageClient
 from ..credentials import Credentials
 from ..documents import text_of
+from ..engine.transport import Settings
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..sinks.columns import require
-from .session import demo_server, note
+from .session import demo_server, environment_file, note, note_address
 from .strict import WholeRange
 
 __all__ = ["mcp_command", "tool_command"]
@@ -52,7 +53,7 @@ Examples:
   anthropic-usage tool --definition          what to give the Messages API as a tool
   anthropic-usage tool --demo '{"action": "usage", "starting_at": "2026-11-14T00:00:00Z"}'
 
-The key is also read from a .env file. Exit code 1 says that the answer begins with "Error:".""",
+Exit code 1 says that the answer begins with "Error:".""",
 )
 @click.argument("arguments", required=False)
 @click.option("--definition", "show", is_flag=True, help="Print the tool's definition and stop.")
@@ -104,6 +105,7 @@ async def _run(asked: Any, max_chars: int, options: dict[str, Any]) -> str:
         client = AsyncUsageClient(**{**settings(), **options})
     except AnthropicUsageError as error:
         return f"Error: {error}"
+    note_address(client.settings)
     async with client:
         return await anthropic_usage(asked, client=client, max_chars=max_chars)
 
@@ -112,7 +114,8 @@ async def _run(asked: Any, max_chars: int, options: dict[str, Any]) -> str:
 def _options(demo: bool) -> Iterator[dict[str, Any]]:
     """Give what a client needs: what is set, or the simulator."""
     if not demo:
-        yield {}
+        with environment_file():
+            yield {}
         return
     with demo_server() as (key, url):
         yield {"api_key": key, "oauth_token": None, "base_url": url}
@@ -139,11 +142,10 @@ def mcp_command(port: int | None, max_chars: int, demo: bool) -> None:
     require("mcp.server.mcpserver", "mcp")
     from ..agent.server import build
 
-    if not demo:
-        known = settings()
-        # Without a key there is nothing to offer; better said now than at each call.
-        Credentials.find(known["api_key"], known["oauth_token"])
     with _options(demo) as options:
+        # Without a key there is nothing to offer; better said now than at each call.
+        credentials = Credentials.find(options.get("api_key"))
+        note_address(Settings(credentials=credentials, base_url=options.get("base_url")))
 
         def made(kind: type[Any], **more: Any) -> Any:
             return kind(**{**settings(), **options, **more})

@@ -19,7 +19,7 @@ from ..sinks.delimited import csv_writer, disarm
 from ..sinks.plain import dumps, plain_value
 from .columns import Column, print_columns
 from .formats import format_options
-from .session import note
+from .session import note, note_of_names
 from .spool import spool
 from .streams import is_terminal
 from .strict import OutputFile
@@ -145,7 +145,7 @@ def names_of(source: Any, ids: bool, *kinds: str) -> Directory:
         return Directory()
     directory = Directory.read(source, kinds=kinds)
     for sentence in directory.missing:
-        note(sentence)
+        note_of_names(sentence)
     return directory
 
 

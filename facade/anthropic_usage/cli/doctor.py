@@ -8,14 +8,15 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Generator, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import attrs
 import click
 
 from ..client import UsageClient
-from ..engine.flow import Retry
+from ..directory import named
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..human import clean
 from ..moments import DAY, utc_now
@@ -54,7 +55,7 @@ Examples:
 def doctor(connection: Connection, as_json: bool) -> None:
     """Check the key, the way to the API, permissions, the clock and versions, line by line."""
     findings = []
-    for finding in _findings(connection):
+    for finding in _told_once(_findings(connection)):
         findings.append(finding)
         if not as_json:
             click.echo(f"{_coloured(finding)}{finding.what:20}{clean(finding.says)}")
@@ -64,6 +65,15 @@ def doctor(connection: Connection, as_json: bool) -> None:
         click.echo(json.dumps(whole, indent=2))
     if any(finding.ok is False for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def _told_once(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield findings such that what went wrong for one reason says that once."""
+    told: dict[str, str] = {}
+    for finding in findings:
+        first = told.setdefault(finding.says, finding.what) if finding.ok is False else ""
+        again = first not in ("", finding.what)
+        yield attrs.evolve(finding, says=f"the same as of the {first}") if again else finding
 
 
 def _coloured(finding: Finding) -> str:
@@ -85,7 +95,9 @@ def _findings(connection: Connection) -> Iterator[Finding]:
 
     with contextlib.ExitStack() as stack:
         try:
-            client = stack.enter_context(connection.client(listen, Retry(attempts=2)))
+            with warnings.catch_warnings():  # the line about the key says it
+                warnings.simplefilter("ignore")
+                client = stack.enter_context(connection.client(listen, Retry(attempts=2)))
         except AuthenticationError as error:
             yield Finding("key", False, str(error))
             return
@@ -122,13 +134,14 @@ def _reach(client: UsageClient, key: str) -> Generator[Finding, None, tuple[bool
         yield Finding("reach", True, url)
         yield Finding("permission", False, str(error))
     except AnthropicUsageError as error:
-        yield Finding("key", True, f"{key}; not tried")
-        yield Finding("reach", False, f"{error}; check the network, a proxy, ANTHROPIC_BASE_URL")
+        admin = "no Admin key" not in client.settings.credentials.kind
+        yield Finding("key", admin, f"{key}; not tried")
+        yield Finding("reach", False, str(error))
         return False, False
     else:
         yield Finding("key", True, key)
         yield Finding("reach", True, url)
-        yield Finding("permission", True, f"reads the organization {organization.name!r}")
+        yield Finding("permission", True, f"reads the organization {named(organization)!r}")
     return True, False
 
 

@@ -161,7 +161,7 @@ Examples:
   anthropic-usage check --budget budgets.yml             should somebody look?
 
 The key is read from ANTHROPIC_ADMIN_API_KEY (or ANTHROPIC_ADMIN_KEY, or a token from
-ANTHROPIC_OAUTH_TOKEN). Data goes to stdout, all else to stderr.""",
+ANTHROPIC_OAUTH_TOKEN), else from a .env file. Data goes to stdout, all else to stderr.""",
 )
 @click.version_option(package_name="anthropic-usage", prog_name="anthropic-usage")
 def cli() -> None:

@@ -35,8 +35,7 @@ from .answers import (
 from .billing import read_owners
 from .columns import left_out_sentence
 from .options import source_options
-from .people import print_teams
-from .session import Connection, note
+from .session import Connection, note, note_of_names
 from .strict import OutputFile, OutputFolder
 
 __all__ = ["report_command"]
@@ -110,7 +109,7 @@ def report_command(
         except AuthenticationError:
             raise
         except AnthropicUsageError as error:
-            note(f"no name for the organization: {reason(error)}")
+            note_of_names(f"no name for the organization: {reason(error)}")
         try:
             result = spend(
                 source,

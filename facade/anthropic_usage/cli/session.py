@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import datetime as dt
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from ..engine.transport import Listener, Settings
     from ..reports import Part, Query
 
-__all__ = ["Connection", "Meter", "demo_server", "note"]
+__all__ = ["Connection", "Meter", "demo_server", "environment_file", "note", "note_of_names"]
+
+_of_names: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("names", default=None)
 
 _WORTH_SAYING = 10.0
 """Waits longer than this many seconds are said even where no progress bar runs."""
@@ -59,6 +63,8 @@ class Connection:
             key, url = None, self.base_url
             if self.demo:
                 key, url = stack.enter_context(demo_server())
+            else:
+                stack.enter_context(environment_file())
             client = stack.enter_context(
                 UsageClient(
                     key,
@@ -76,7 +82,23 @@ class Connection:
 
     @contextlib.contextmanager
     def source(self) -> Iterator[Source]:
-        """Open what analyses read their reports from; says on a terminal how far it is."""
+        """Open what analyses read their reports from; says on a terminal how far it is.
+
+        What names could not be looked up is said once the rest could be read: else the same reason
+        would stand there again and again.
+        """
+        sentences: list[str] = []
+        before = _of_names.set(sentences)
+        try:
+            with self._source() as source:
+                yield source
+        finally:
+            _of_names.reset(before)
+        for sentence in sentences:
+            note(sentence)
+
+    @contextlib.contextmanager
+    def _source(self) -> Iterator[Source]:
         if self.from_lake is not None:
             if self.demo:
                 raise InvalidQuery("--from-lake asks a lake: leave out --demo")
@@ -215,6 +237,36 @@ def demo_server(**options: Any) -> Iterator[tuple[str, str]]:
     with server as running:
         note(f"demo: a simulated organisation on {running.url}; none of this is real use")
         yield Simulator.DEMO_KEY, running.url
+
+
+def note_of_names(sentence: str) -> None:
+    """Say which names are missing, as soon as the rest is there."""
+    sentences = _of_names.get()
+    if sentences is None:
+        note(sentence)
+    else:
+        sentences.append(sentence)
+
+
+@contextlib.contextmanager
+def environment_file() -> Iterator[None]:
+    """Let a `.env` file say the key and the address, if the environment has no key.
+
+    Every command that sends a key reads it, `tool` and `mcp` as well.
+    """
+    from ..agent.tool import environment
+
+    said = {name: text for name, text in environment().items() if not os.environ.get(name)}
+    before = {name: os.environ.get(name) for name in said}
+    os.environ.update(said)
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            if text is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = text
 
 
 def note_address(settings: Settings) -> None:

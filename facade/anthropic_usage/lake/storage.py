@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import stat
+import sys
 import threading
 import time
 import urllib.parse
@@ -202,7 +203,7 @@ class Storage:
             self._reached = True
         try:
             yield
-        except (OSError, ValueError) as error:
+        except _store_errors() as error:
             reason = getattr(error, "strerror", None) or _reason(error, self.root)
             raise LakeError(f"cannot {what} in {self}: {reason}") from None
 
@@ -239,6 +240,13 @@ def _locked_elsewhere(handle: int) -> bool:
     return True
 
 
+def _store_errors() -> tuple[type[Exception], ...]:
+    """Return what a folder or an object store may raise; pyarrow has errors of its own."""
+    arrow = sys.modules.get("pyarrow")
+    more = () if arrow is None else (arrow.ArrowException,)
+    return (OSError, ValueError, NotImplementedError, *more)
+
+
 def _connect(fs: Any, url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the path in it."""
     try:
@@ -249,9 +257,9 @@ def _connect(fs: Any, url: str) -> tuple[Any, str]:
         if asks and base.strip("/"):
             _reach(url)
             filesystem, base = fs.FileSystem.from_uri(url)
-    except (ValueError, OSError, NotImplementedError) as error:
+    except _store_errors() as error:
         reason = _reason(error, url)
-        if isinstance(error, OSError):
+        if not isinstance(error, ValueError | NotImplementedError):
             raise LakeError(f"{_plain(url)} cannot be opened: {reason}") from None
         raise InvalidQuery(
             f"{_plain(url)} is no place for a lake ({reason}): give a folder, or a URL that begins "
@@ -264,12 +272,22 @@ def _connect(fs: Any, url: str) -> tuple[Any, str]:
     return filesystem, base
 
 
+def _host(parts: urllib.parse.SplitResult) -> str | None:
+    """Return the host that a URL leads to, as far as that is known."""
+    if parts.scheme not in ("abfs", "abfss"):
+        return _HOSTS.get(parts.scheme)
+    host = parts.hostname or ""
+    if "." in host:
+        return host
+    return f"{parts.username}.blob.core.windows.net" if parts.username else None
+
+
 def _reach(url: str) -> None:
     """Raise LakeError if an object store's host takes no connection: clients try for longer."""
     try:
         parts = urllib.parse.urlsplit(url)
         asked = dict(urllib.parse.parse_qsl(parts.query))
-        where = asked.get("endpoint_override") or _HOSTS.get(parts.scheme)
+        where = asked.get("endpoint_override") or _host(parts)
         if where is None or any(os.environ.get(name) for name in _PROXIES):
             return
         place = urllib.parse.urlsplit(where if "://" in where else f"//{where}")

@@ -24,8 +24,29 @@ __all__ = ["LITTER", "PARTIAL", "Sink", "Staged", "alone", "check_target", "sync
 
 PARTIAL: Final = ".partial"
 """How the name of a file ends that is not whole yet."""
-LITTER: Final = (".DS_Store", "._*", "Thumbs.db", "ehthumbs.db", "desktop.ini")
-"""What file managers leave in folders that they were shown."""
+LITTER: Final = (
+    ".DS_Store",
+    "._*",
+    ".localized",
+    ".Spotlight-V100",
+    ".TemporaryItems",
+    ".Trash*",
+    ".fseventsd",
+    ".apdisk",
+    "Icon\r",
+    "Thumbs.db*",
+    "ehthumbs*.db",
+    "desktop.ini",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    ".directory",
+    ".hidden",
+    ".nfs*",
+    ".~lock.*#",
+    "lost+found",
+    "@eaDir",
+)
+"""What file managers, file servers and systems leave in folders that they were shown."""
 
 _BUFFER: Final = 2**18
 _UNSYNCED: Final = {
