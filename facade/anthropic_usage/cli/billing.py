@@ -19,7 +19,7 @@ from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars, several
 from ..moments import parse_moment, utc_now
-from ..money import divide, plain, quantize, times
+from ..money import absolute, divide, negative, plain, quantize, times
 from .answers import (
     Column,
     Output,

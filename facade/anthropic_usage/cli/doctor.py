@@ -17,6 +17,7 @@ import click
 
 from ..client import UsageClient
 from ..directory import named
+from ..engine.flow import Retry
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..human import clean
 from ..moments import DAY, utc_now

@@ -35,6 +35,7 @@ from .answers import (
 from .billing import read_owners
 from .columns import left_out_sentence
 from .options import source_options
+from .people import print_teams
 from .session import Connection, note, note_of_names
 from .strict import OutputFile, OutputFolder
 
