@@ -27,8 +27,7 @@ from anthropic_usage.analysis.alerts import Alert, Memory
 from anthropic_usage.analysis.budgets import Budget, Budgets, check
 from anthropic_usage.analysis.jumps import EVERYTHING, events
 from anthropic_usage.directory import Directory
-from anthropic_usage.moments import DAY, next_month
-from anthropic_usage.rows import monday
+from anthropic_usage.moments import DAY, monday, next_month
 from anthropic_usage.simulator import Simulator
 
 FIRST, LAST = dt.date(2026, 4, 1), dt.date(2026, 9, 30)

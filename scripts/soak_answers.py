@@ -23,10 +23,11 @@ from fractions import Fraction
 from typing import Any
 
 import attrs
-from anthropic_usage import Retry, UsageClient, flow
+from anthropic_usage import Retry, UsageClient
 from anthropic_usage.analysis.chargeback import Chargeback, chargeback
 from anthropic_usage.analysis.reconcile import reconcile
 from anthropic_usage.analysis.spend import Spend, spend
+from anthropic_usage.engine import flow
 from anthropic_usage.simulator import Billing, Credit, Discount, Simulator, Surcharge
 from anthropic_usage.simulator.bill import TOKEN_DIMENSIONS, CostLine
 from anthropic_usage.simulator.books import POSITIONS
@@ -773,7 +774,7 @@ class Residuals:
         if "fast_mode" in case.refused or banded:
             # The list cost itself is the cheapest reading of what was used.
             found.unknown = names | {"price band", "no bill"}
-        elif mixed and (apart or found.amounts["unpriced"]):
+        elif (mixed and (apart or found.amounts["unpriced"])) or hidden(terms, days):
             found.open = names
         return found
 
@@ -812,6 +813,17 @@ class Residuals:
         for workspace, line in searches.items():
             share = taken_off(case, day.date, None, workspace)
             amounts["discount"] -= dollars(line.amount) / (1 - share) * share
+
+
+def hidden(terms: Billing, days: list[Day]) -> bool:
+    """Tell whether a discount is of so few lines that a mistake in one of them hides it."""
+    mistaken = sum(extra.day in {day.date for day in days} for extra in terms.surcharges)
+    return any(
+        sum(discount.holds(day_of(day.date), line) for day in days for line in day.plain)
+        < mistaken + 3
+        for discount in terms.discounts
+        if mistaken
+    )
 
 
 def unpriced(model: str | None, date: dt.date) -> bool:

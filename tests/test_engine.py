@@ -392,6 +392,38 @@ def test_an_answer_that_holds_the_key_is_not_read(name: str, lookup: str) -> Non
         assert "MARKER" not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [200, 204, 401, 500])
+def test_no_frame_of_an_error_shows_an_answer(status: int) -> None:
+    """What an error tracker keeps of a refusal, with the locals of our frames."""
+    answer = Answer(status=status, body=b'{"data": "%s"}' % KEY.encode(), headers={"location": KEY})
+    with (
+        Loopback(lambda asked: answer) as server,
+        UsageClient(KEY, base_url=server.url, retry=Retry(attempts=1)) as client,
+        pytest.raises(AnthropicUsageError) as caught,
+    ):
+        client.usage(*RANGE).totals()
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [str(frame.locals) for frame in shown.stack if "/anthropic_usage/" in frame.filename]
+    assert ours
+    assert "MARKER" not in "".join(ours)
+
+
+@pytest.mark.parametrize("base", [f"https://x.invalid/{KEY}", f"https://x.invalid/{KEY[15:]}"])
+def test_a_base_url_that_holds_the_key_is_refused(base: str) -> None:
+    with pytest.raises(InvalidQuery, match="holds the key") as caught:
+        UsageClient(KEY, base_url=base)
+    assert "MARKER" not in str(caught.value)
+
+
+def test_what_the_environment_says_is_named_without_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", f"/nowhere/{KEY}")
+    with pytest.raises(InvalidQuery, match="SSL_CERT_FILE") as caught:
+        UsageClient(KEY, base_url="https://x.invalid")
+    assert "MARKER" not in str(caught.value)
+
+
 def test_an_answer_that_is_the_key_does_not_show_it() -> None:
     def echo(asked: Asked) -> Answer:
         line = {"currency": "USD", "amount": asked.headers["x-api-key"]}
@@ -550,10 +582,10 @@ def test_a_report_of_unreasonably_many_requests_is_refused_with_their_number() -
 
 
 def test_queries_hash() -> None:
-    from anthropic_usage.query import UsageQuery
+    from anthropic_usage.reports import USAGE
 
-    made = [UsageQuery.create(*RANGE, models=["a"]) for _ in range(2)]
-    assert len({*made, UsageQuery.create(*RANGE, models="b")}) == 2
+    made = [USAGE.ask(*RANGE, models=["a"]) for _ in range(2)]
+    assert len({*made, USAGE.ask(*RANGE, models="b")}) == 2
 
 
 def test_a_client_that_nobody_closed_does_not_keep_the_program() -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import AsyncUsageClient, UsageClient
+    from .engine.flow import Retry
+    from .engine.report import AsyncReport, Report
     from .errors import (
         AnthropicUsageError,
         ApiError,
@@ -25,9 +27,7 @@ if TYPE_CHECKING:
         PermissionDenied,
         RateLimited,
     )
-    from .flow import Retry
-    from .report import AsyncReport, Report
-    from .rows import ClaudeCodeRow, CostRow, ModelUse, UsageRow
+    from .reports import ClaudeCodeRow, CostRow, ModelUse, UsageRow
 
     __version__: str
 
@@ -58,13 +58,13 @@ __all__ = [
 _HOMES = {
     "AsyncUsageClient": "client",
     "UsageClient": "client",
-    "Retry": "flow",
-    "AsyncReport": "report",
-    "Report": "report",
-    "ClaudeCodeRow": "rows",
-    "CostRow": "rows",
-    "ModelUse": "rows",
-    "UsageRow": "rows",
+    "Retry": "engine.flow",
+    "AsyncReport": "engine.report",
+    "Report": "engine.report",
+    "ClaudeCodeRow": "reports",
+    "CostRow": "reports",
+    "ModelUse": "reports",
+    "UsageRow": "reports",
 }
 """Where what is no error lives: imported when it is asked for, so that `--help` waits for none."""
 

@@ -15,7 +15,7 @@ from anthropic_usage import Report
 from anthropic_usage.analysis.chargeback import Chargeback, OwnerMap, chargeback
 from anthropic_usage.analysis.prices import KINDS, PriceTable
 from anthropic_usage.directory import Directory
-from anthropic_usage.query import CostQuery, UsageQuery
+from anthropic_usage.reports import COST, USAGE
 from support import DAY, NOW, bucket, report_of, utc
 
 MODELS = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5-20251001")
@@ -40,7 +40,7 @@ class Organisation:
         group_by: Any = (),
         speeds: Any = None,
     ) -> Report[Any]:
-        query = UsageQuery.create(starting_at, ending_at, group_by=group_by, speeds=speeds)
+        query = USAGE.ask(starting_at, ending_at, group_by=group_by, speeds=speeds)
         uses = [use for use in self.uses if speeds is None]
         groups: dict[Any, dict[str, Any]] = {}
         for use in uses:
@@ -53,7 +53,7 @@ class Organisation:
         return self._report(query, [(key[0], result) for key, result in groups.items()])
 
     def cost(self, starting_at: Any, ending_at: Any = None, *, group_by: Any = ()) -> Report[Any]:
-        query = CostQuery.create(starting_at, ending_at, group_by=group_by)
+        query = COST.ask(starting_at, ending_at, group_by=group_by)
         return self._report(query, [(line["day"], dict(line)) for line in self.lines])
 
     @staticmethod

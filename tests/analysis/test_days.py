@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 from anthropic_usage import CostRow, InvalidQuery, Report, UsageClient
 from anthropic_usage.analysis.days import Span, read_bill, uneven
-from anthropic_usage.query import CostQuery
+from anthropic_usage.reports import COST
 from anthropic_usage.simulator import Server, Simulator
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ class Billed:
         self.days, self.now = days, now
 
     def cost(self, starting_at: object, ending_at: object = None, **_: object) -> Report[CostRow]:
-        query = CostQuery.create(starting_at, ending_at)  # type: ignore[arg-type]
+        query = COST.ask(starting_at, ending_at)  # type: ignore[arg-type]
         data = []
         day = query.starting_at
         while day < query.ending_at and day + DAY <= self.now:

@@ -20,7 +20,7 @@ import pytest
 from anthropic_usage import UsageClient
 from anthropic_usage.analysis.chargeback import OwnerMap
 from anthropic_usage.analysis.people import People, people
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import KEY, QUICK, Answer, Asked, Loopback, every_bucket, page
 
@@ -207,6 +207,7 @@ ENTRIES = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(ENTRIES)
 def test_every_figure_divides_and_adds_up(entries: list[Any]) -> None:
     records: dict[int, list[dict[str, Any]]] = {}
@@ -273,6 +274,17 @@ def run(server: Loopback, *args: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def test_a_person_is_no_key_of_that_name_in_the_shell() -> None:
+    with serving(WORK) as server:
+        rows = json.loads(run(server, "--by", "actor", "--json").stdout)["rows"]
+        table = run(server).stdout
+    found = {(row["actor"], row["actor_type"]): row["estimated_cost_usd"] for row in rows}
+    assert found["ann@corp.example", "user_actor"] == "15"
+    assert found["ann@corp.example", "api_actor"] == "50"
+    assert len(found) == len(rows) == 6
+    assert table.count("ann@corp.example") == 2
 
 
 def test_the_command_answers_for_a_team(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ class Terminal(io.StringIO):
         return True
 
 
-_TEXT = st.text(min_size=0, max_size=60)
+_TEXT = st.text(st.characters(exclude_characters="$"), min_size=0, max_size=60)
 
 
 @given(
@@ -336,6 +336,7 @@ def everything(asked: Asked, said: dict[str, Any]) -> Answer:
     grouped = {value for key, value in parameters(asked) if key == "group_by[]"}
     model = said.get("model", "claude-opus-4-6")
     keys = {"model": model, "workspace_id": "wrkspc_1", "api_key_id": "apikey_1"}
+    keys |= {"service_tier": "standard", "context_window": "0-200k"}
     if last == "cost_report":
         about = {
             "workspace_id": "wrkspc_1" if "workspace_id" in grouped else None,

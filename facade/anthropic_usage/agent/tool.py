@@ -16,10 +16,10 @@ from typing import Any
 from ..analysis.days import uneven
 from ..client import AsyncUsageClient
 from ..credentials import KEY_VARIABLES, OAUTH_VARIABLE
+from ..engine.report import AsyncReport
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..moments import DAY, floor, parse_moment
 from ..outside import whole
-from ..report import AsyncReport
 from .fitting import Answer, Reading, fit, look_up
 from .untrusted import harmless, sentence
 
@@ -250,7 +250,7 @@ async def ask(
                 await progress((part.ends - query.starting_at) / span, f"reading {query.report}")
             del part
     names, notes = await look_up(client, query)
-    if query.report == "cost":
+    if query.kind.holds:
         given = checked(arguments, _PARAMETERS)
         cut = uneven(given["starting_at"], given.get("ending_at"), report.settled_until)
         notes += [cut] if cut else []

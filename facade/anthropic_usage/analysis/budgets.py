@@ -12,9 +12,9 @@ import attrs
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars, several
-from ..moments import DAY, next_month, utc_now
+from ..moments import DAY, monday, next_month, utc_now
 from ..money import ZERO, absolute, add, divide, subtract, times, total
-from ..rows import CostRow, UsageRow, monday
+from ..reports import CostRow, UsageRow
 from .alerts import Alert
 from .budget_file import Budget, Budgets
 from .days import LATE, read_bill
@@ -403,11 +403,15 @@ def _spent(state: State) -> str:
     return f"{said} of {dollars(state.budget.amount)} ({state.share:.0f}%) {_span(state)}"
 
 
+def _part(amount: Decimal, percent: int) -> Decimal:
+    return times(amount, times(Decimal("0.01"), percent))
+
+
 def _reached(state: State) -> list[int]:
     return [
         percent
         for percent in state.budget.warn_at
-        if state.spent >= times(state.budget.amount, Decimal(percent) / 100)
+        if state.spent >= _part(state.budget.amount, percent)
     ]
 
 
@@ -424,10 +428,10 @@ def _overspent(state: State, until: dt.date) -> Iterator[Alert]:
             message=f"{_spent(state)}, past {past}%",
             id=_id("budget", state),
             day=day,
-            threshold=times(budget.amount, Decimal(past) / 100),
+            threshold=_part(budget.amount, past),
             amount=state.spent,
             severity="critical" if state.spent >= budget.amount else "warning",
-            again_at=times(budget.amount, Decimal(min(later, default=further)) / 100),
+            again_at=_part(budget.amount, min(later, default=further)),
         )
     projected = state.projected
     if budget.on_forecast and projected and state.spent < budget.amount < projected:

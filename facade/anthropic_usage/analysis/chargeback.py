@@ -14,7 +14,7 @@ from ..directory import Directory
 from ..errors import InvalidQuery
 from ..moments import Moment
 from ..money import ZERO, add, negative, quantize, subtract, times, total
-from ..rows import CostRow
+from ..reports import CostRow
 from .days import read_bill, uneven
 from .joined import LINE, Joined, Share, join_keys, join_models
 from .owners import Owner, OwnerMap

@@ -17,11 +17,10 @@ from typing import Protocol
 
 import attrs
 
+from ..engine.report import Report
 from ..errors import InvalidQuery
 from ..moments import DAY, Moment, floor, parse_moment, rfc3339, utc_now
-from ..query import Many
-from ..report import Report
-from ..rows import CostRow
+from ..reports import CostRow, Many
 
 __all__ = ["LATE", "Bill", "Days", "Span", "read_bill", "uneven"]
 

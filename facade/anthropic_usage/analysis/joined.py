@@ -11,8 +11,9 @@ from typing import Any
 import attrs
 import msgspec
 
+from ..errors import AnthropicUsageError, AuthenticationError
 from ..money import ZERO, add, divide, quantize, subtract, times
-from ..rows import CostRow, UsageRow
+from ..reports import CostRow, UsageRow
 from .allocation import Cell, Claim, allocate
 from .priced import PricedUsage, read_priced_usage
 from .prices import KINDS, MEASURE_OF, WEB_SEARCH, PriceTable
@@ -214,11 +215,13 @@ class _Workspaces:
     @classmethod
     def read(cls, source: Source, span: tuple[Any, Any]) -> _Workspaces:
         """Read them; without them, lines are not joined on the workspace."""
-        # A lake keeps no such reading, and a source may refuse it: the join does without.
-        nothing: list[UsageRow] = []
-        usage, _ = optional(
-            lambda: source.usage(*span, group_by=_OF_A_KEY).by("day", *_OF_A_KEY), nothing
-        )
+        try:
+            usage = source.usage(*span, group_by=_OF_A_KEY).by("day", *_OF_A_KEY)
+        except AuthenticationError:
+            raise
+        except AnthropicUsageError:
+            # A lake keeps no such reading, and a source may refuse it: the join does without.
+            return cls({})
         rows: dict[tuple[Any, ...], dict[str | None, UsageRow]] = defaultdict(dict)
         for row in usage:
             rows[cls._key(row)][row.workspace_id] = row

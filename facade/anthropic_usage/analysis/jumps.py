@@ -17,7 +17,7 @@ from decimal import Decimal
 import attrs
 
 from ..moments import DAY
-from ..money import ZERO, add, quantize
+from ..money import ZERO, add, quantize, times
 
 __all__ = ["EVERYTHING", "WORSE", "Event", "Subject", "events"]
 
@@ -158,7 +158,7 @@ def _events(
             if since >= _LASTS or amount <= limits[since % _WEEK]:
                 yield attrs.evolve(event, over=day)
                 event = None
-            elif exact[begun + place] >= max(event.days.values()) * WORSE:
+            elif exact[begun + place] >= times(max(event.days.values()), WORSE):
                 event = attrs.evolve(event, days={**event.days, day: exact[begun + place]})
         limit = _limit(daily, usuals, place, factor, float(least))
         if event is None and place >= _KNOWN and amount > limit:

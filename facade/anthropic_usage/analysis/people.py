@@ -11,9 +11,9 @@ from typing import Any, Literal
 import attrs
 
 from ..errors import AnthropicUsageError, AuthenticationError
-from ..moments import DAY, Moment, ceil
+from ..moments import DAY, Moment, ceil, monday
 from ..money import ZERO, add, divide, quantize, subtract, total
-from ..rows import ClaudeCodeRow, monday
+from ..reports import ClaudeCodeRow
 from .owners import Owner, OwnerMap
 from .periods import extent
 from .source import Source, reason

@@ -26,7 +26,7 @@ import msgspec
 from ..documents import Entries, from_json, number, shown
 from ..errors import InvalidQuery
 from ..money import ZERO, add, divide, quantize, subtract, times, total
-from ..rows import UsageRow
+from ..reports import UsageRow
 
 __all__ = [
     "CACHE_KINDS",

@@ -72,6 +72,8 @@ def plain_word(name: str, value: str | None) -> str:
     """Say a value of a dimension in words, by its id."""
     if name == "workspace_id":
         return f"workspace {value or 'default'}"
+    if name == "model" and value is None:
+        return "what has no model"
     return f"{_WORDS[name]} {value or '-'}" if name in _WORDS else value or "-"
 
 

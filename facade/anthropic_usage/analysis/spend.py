@@ -13,8 +13,7 @@ from ..directory import Directory
 from ..errors import AnthropicUsageError, PermissionDenied
 from ..moments import Moment, utc_now
 from ..money import ZERO, add, divide, quantize, subtract, total
-from ..query import CostQuery
-from ..rows import CostRow, UsageRow
+from ..reports import COST, CostRow, UsageRow
 from .chargeback import split_cents
 from .charges import charge_kind, charge_name, kind_name
 from .days import Bill, Days, Span, read_bill, uneven
@@ -195,7 +194,7 @@ def spend(
     """
     prices = prices or PriceTable.bundled()
     directory = directory or Directory()
-    asked = CostQuery.create(starting_at, ending_at or utc_now())
+    asked = COST.ask(starting_at, ending_at or utc_now())
     start, end = asked.starting_at, asked.ending_at
     missing: list[str] = []
 

@@ -19,7 +19,7 @@ from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars, several
 from ..moments import parse_moment, utc_now
-from ..money import divide, plain, quantize, times
+from ..money import absolute, divide, negative, plain, quantize, times
 from .answers import (
     Column,
     Output,
@@ -192,7 +192,7 @@ def reconcile_command(
         result = reconcile(source, starting_at, ending_at, prices=table)
         shown = sorted(
             (cell for cell in result.cells if cells or cell.unexplained),
-            key=lambda cell: -abs(cell.unexplained),
+            key=lambda cell: negative(absolute(cell.unexplained)),
         )
         named = shown or any(part.scope.values for item in result.residuals for part in item.parts)
         directory = names_of(source, ids or not named, "workspaces")

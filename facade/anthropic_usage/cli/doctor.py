@@ -15,10 +15,11 @@ import attrs
 import click
 
 from ..client import UsageClient
+from ..engine.flow import Retry
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
-from ..flow import Part, Retry
 from ..human import clean
 from ..moments import DAY, utc_now
+from ..reports import Part
 from .options import connection_options
 from .session import Connection
 

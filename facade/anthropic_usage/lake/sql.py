@@ -14,11 +14,11 @@ from typing import Any
 
 from ..errors import InvalidQuery
 from ..outside import whole
-from ..schema import TABLES
 from ..sinks.columns import require
 from .curate import table_of
 from .engines import spark_session, spark_table
-from .snapshot import FileEntry, check, load_manifests, newest
+from .schema import TABLES
+from .snapshot import FileEntry, check, current
 from .storage import LakeError, Storage
 
 __all__ = ["duckdb_connection", "query", "spark_session"]
@@ -33,9 +33,7 @@ _AS_TEXT = {
 
 def files_of(storage: Storage) -> dict[str, list[FileEntry]]:
     """Return the newest Parquet files of each table."""
-    manifests = newest(load_manifests(storage)).values()
-    if not manifests:
-        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
+    manifests = current(storage).values()
     return {
         table: [manifest.curated[table] for manifest in manifests if table in manifest.curated]
         for table in TABLES

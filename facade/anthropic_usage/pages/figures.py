@@ -9,7 +9,7 @@ import attrs
 from ..analysis.spend import Spend
 from ..human import change, count, dollars
 from ..moments import DAY
-from .team import paid
+from .team import estimated
 
 __all__ = [
     "KIND_NAMES",
@@ -119,7 +119,7 @@ def figures(spend: Spend) -> list[Figure]:
                 name="Claude Code",
                 value=amount(coding.estimated_api),
                 exact=f"{coding.estimated_api:f}",
-                note="; ".join(paid(coding.who)) or "nobody used it",
+                note=estimated(coding.who),
             )
         )
     return made

@@ -246,14 +246,14 @@ def _coding(spend: Spend) -> _Coding | None:
     if who.people:
         tables.append(_actors(who.people, who.by_people, "person", "people"))
     if who.others:
-        tables.append(_actors(who.others, who.by_others, team.kinds(who), "API keys"))
+        tables.append(_actors(who.others, who.by_others, team.kinds(who), f"{team.kinds(who)}s"))
     return _Coding(tables, team.idle(who.idle), who.notes)
 
 
 def _together(who: People) -> _Table:
     """Return what people did, and keys beside them: each column divides by itself."""
     works = [who.by_people, who.by_others, who.total] if who.keys else [who.by_people]
-    names = ["people", "API keys", "together"][: len(works)]
+    names = ["people", f"{team.kinds(who)}s", "together"][: len(works)]
     numbers = [who.active, who.keys, None][: len(works)]
     rows = [
         [

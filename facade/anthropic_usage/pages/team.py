@@ -15,6 +15,7 @@ __all__ = [
     "active",
     "average",
     "each",
+    "estimated",
     "idle",
     "key_name",
     "kinds",
@@ -40,9 +41,9 @@ _MOST_IDLE = 20
 
 
 def kinds(who: People) -> str:
-    """Name those beside the people: API keys, and others if there are any."""
+    """Name those beside the people: API keys, unless there are others too."""
     keys = all(other.actor_type == "api_actor" for other in who.others)
-    return "API key" if keys else "API key or other"
+    return "API key" if keys else "other actor"
 
 
 def payer_name(payer: Payer, others: str = "API key") -> str:
@@ -53,16 +54,28 @@ def payer_name(payer: Payer, others: str = "API key") -> str:
 
 def paid(who: People) -> list[str]:
     """Say what the estimate is, by who pays: sums, and what they are made of."""
+    return [f"{_sum(way)}: {' and '.join(_part(p, kinds(who)) for p in way)}" for way in _ways(who)]
+
+
+def estimated(who: People) -> str:
+    """Say of an estimate on the API what it is, and what was estimated besides it."""
+    others = [_sum(way) for way in _ways(who) if way[0].customer_type != "api"]
+    way, bill = _way("api")
+    return "; ".join([f"estimated {way}, {bill}", *others])
+
+
+def _ways(who: People) -> list[list[Payer]]:
+    """Return those who are paid for in one way together."""
     ways: dict[str | None, list[Payer]] = {}
     for payer in who.payers:
         ways.setdefault(payer.customer_type, []).append(payer)
-    said = []
-    for customer, payers in ways.items():
-        way, bill = _way(customer)
-        whole = dollars(total(payer.estimated_cost_usd for payer in payers))
-        parts = " and ".join(_part(payer, kinds(who)) for payer in payers)
-        said.append(f"{whole} estimated {way}, {bill}: {parts}")
-    return said
+    return list(ways.values())
+
+
+def _sum(payers: Sequence[Payer]) -> str:
+    way, bill = _way(payers[0].customer_type)
+    whole = dollars(total(payer.estimated_cost_usd for payer in payers))
+    return f"{whole} estimated {way}, {bill}"
 
 
 def _part(payer: Payer, others: str) -> str:

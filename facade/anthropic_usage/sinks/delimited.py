@@ -9,10 +9,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from ..fields import Row
 from ..outside import cell, disarm
-from ..query import Query
-from ..rows import Row
-from ..wire import Page, rows
+from ..reports import Page, Query
 from .plain import dumps, plain_row, plain_value
 from .sink import Staged
 
@@ -58,15 +57,16 @@ class CsvSink(_TextSink):
         self.query = query
         self.rows = 0
         self._columns = query.columns()
+        self._texts = _texts(query.row)
         self._excel_safe = excel_safe
         self._writer = csv_writer(self.out)
         self._writer.writerow(self._columns)
 
-    def add(self, page: Page) -> None:
+    def add(self, page: Page[Any]) -> None:
         """Write one page."""
-        for row in rows(self.query, page):
+        for row in self.query.rows(page):
             self.rows += 1
-            self._writer.writerow(_cells(row, self._columns, self._excel_safe))
+            self._writer.writerow(_cells(row, self._columns, self._texts, self._excel_safe))
 
 
 class NdjsonSink(_TextSink):
@@ -78,9 +78,9 @@ class NdjsonSink(_TextSink):
         self.rows = 0
         self._columns = query.columns()
 
-    def add(self, page: Page) -> None:
+    def add(self, page: Page[Any]) -> None:
         """Write one page."""
-        for row in rows(self.query, page):
+        for row in self.query.rows(page):
             self.rows += 1
             self.out.write(f"{dumps(plain_row(row, self._columns))}\n")
 
@@ -96,11 +96,17 @@ def write_csv(
     writer = csv_writer(out)
     writer.writerow((*columns, *(more[0] if more else ())))
     for row, said in zip(table, more or [{}] * len(table), strict=True):
-        writer.writerow((*_cells(row, columns, excel_safe), *said.values()))
+        cells = _cells(row, columns, _texts(type(row)), excel_safe)
+        writer.writerow((*cells, *said.values()))
 
 
-def _cells(row: Row, columns: tuple[str, ...], excel_safe: bool) -> list[Any]:
-    texts = (*row.DIMENSIONS, *row.BREAKDOWN)
+def _texts(row: type[Row]) -> frozenset[str]:
+    return frozenset((*row.DIMENSIONS, *row.BREAKDOWN))
+
+
+def _cells(
+    row: Row, columns: tuple[str, ...], texts: frozenset[str], excel_safe: bool
+) -> list[Any]:
     return [
         (disarm if excel_safe else cell)(value) if name in texts else value
         for name, value in ((name, _cell(getattr(row, name))) for name in columns)

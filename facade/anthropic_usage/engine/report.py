@@ -11,16 +11,14 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import IO, TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
-from .errors import InvalidQuery, NothingMatchedWarning, warn
-from .flow import SETTLING, Part, hole
+from ..errors import InvalidQuery, NothingMatchedWarning, warn
+from ..fields import Row
+from ..moments import DAY, floor, rfc3339, utc_now
+from ..reports import SETTLING, Part, Query, hole
+from ..sinks.columns import ArrowSink, ParquetSink, require, to_pandas, to_polars
+from ..sinks.delimited import CsvSink, NdjsonSink
+from ..sinks.sink import Sink
 from .fold import Fold
-from .moments import DAY, floor, rfc3339, utc_now
-from .query import Query
-from .rows import Row
-from .sinks.columns import ArrowSink, ParquetSink, require, to_pandas, to_polars
-from .sinks.delimited import CsvSink, NdjsonSink
-from .sinks.sink import Sink
-from .wire import Page, UsagePage, rows, usage_results
 
 if TYPE_CHECKING:
     import pandas
@@ -60,7 +58,7 @@ class _Extent:
         self.ends = max(self.ends, part.ends)
         self.now = part.now
         self.pages += 1
-        self.empty = self.empty and next(rows(self.query, part.page), None) is None
+        self.empty = self.empty and next(self.query.rows(part.page), None) is None
         return part
 
     def settled_until(self) -> dt.datetime:
@@ -71,10 +69,10 @@ class _Extent:
                 f"starting_at (--since) {rfc3339(query.starting_at)} lies in the future: "
                 "not one day of it exists yet"
             )
-        if query.report == "cost" and self.ends <= query.starting_at:
+        if query.kind.holds and self.ends <= query.starting_at:
             raise InvalidQuery(
-                f"no day from {query.starting_at:%Y-%m-%d} on has closed yet: the cost report "
-                "holds completed UTC days only, the first of these closes at "
+                f"no day from {query.starting_at:%Y-%m-%d} on has closed yet: {query.kind.holds}, "
+                "the first of these closes at "
                 f"{rfc3339(query.starting_at + DAY)}; start earlier, or ask for usage"
             )
         if self.now is None:
@@ -110,9 +108,6 @@ class _Lazy(Generic[R]):
     def __repr__(self) -> str:
         facts = " ".join(f"{name}={value!r}" for name, value in self.query.describe().items())
         return f"<{type(self).__name__} {facts}>"
-
-    def _rows(self, page: Page) -> Iterator[R]:
-        return cast("Iterator[R]", rows(self.query, page))
 
     def _end(self, extent: _Extent) -> None:
         self.settled_until = extent.settled_until()
@@ -160,7 +155,7 @@ class Report(_Lazy[R]):
     def __iter__(self) -> Iterator[R]:
         with contextlib.closing(self.parts()) as parts:
             for part in parts:
-                yield from self._rows(part.page)
+                yield from self.query.rows(part.page)
 
     def parts(self) -> Generator[Part]:
         """Yield the proven pages, each with the very bytes that the API sent."""
@@ -251,7 +246,7 @@ class AsyncReport(_Lazy[R]):
     async def __aiter__(self) -> AsyncGenerator[R]:
         async with contextlib.aclosing(self.parts()) as parts:
             async for part in parts:
-                for row in self._rows(part.page):
+                for row in self.query.rows(part.page):
                     yield row
 
     async def parts(self) -> AsyncGenerator[Part]:
@@ -323,9 +318,7 @@ class AsyncReport(_Lazy[R]):
 
 def _readable(part: Part, query: Query) -> Part:
     """Return the part once its every result was read; raises IncompleteReport."""
-    if isinstance(part.page, UsagePage):
-        for bucket in part.page.data:
-            usage_results(bucket, query)
+    query.check(part.page)
     return part
 
 

@@ -32,15 +32,16 @@ from urllib.parse import urlsplit
 import attrs
 import httpx
 
-from .credentials import Credentials, redactor
-from .errors import (
+from ..credentials import Credentials, redactor
+from ..errors import (
     AnthropicUsageError,
     IncompleteReport,
     InvalidQuery,
     held_warnings,
     say_held,
 )
-from .flow import Failure, Flow, Part, Reply, Send, Step, Wait, check_number
+from ..reports import Part
+from .flow import Failure, Flow, Reply, Send, Step, Wait, check_number
 from .governor import Backlog, Governor, Signal, Slot, Turn
 
 __all__ = ["Engine", "Listener", "Portal", "Reading", "Settings", "user_agent"]
@@ -143,6 +144,8 @@ class Settings:
         if listener is not None and not callable(listener):
             raise InvalidQuery("listener is no function of one argument")
         address = _address(base_url, _http_allowed(allow_http))
+        if credentials.without(address.url) != address.url:
+            raise InvalidQuery(f"the base URL ({address.source}) holds the key: give it apart")
         self.credentials = credentials
         self.base_url: str = address.url
         self.base_url_source: str = address.source
@@ -162,7 +165,7 @@ class Settings:
         """Return a text as it may be shown: this is the one door for words from outside."""
         return self._hide(self.credentials.without(text))
 
-    def is_echo(self, reply: Reply | Failure) -> bool:
+    def is_echo(self, reply: Reply | Failure | None) -> bool:
         """Tell whether an answer holds the key where what the organisation used should stand."""
         good = isinstance(reply, Reply) and reply.status == 200
         return good and self.credentials.stands_in(reply.body)  # type: ignore[union-attr]
@@ -178,6 +181,13 @@ class Settings:
 
     def http_client(self) -> httpx.AsyncClient:
         """Return a client of httpx; raises InvalidQuery that names the variable in the way."""
+        try:
+            return self._http_client()
+        except InvalidQuery as error:
+            problem = InvalidQuery(self.without_secrets(str(error)))
+        raise problem
+
+    def _http_client(self) -> httpx.AsyncClient:
         # A proxy named in the environment is for the world outside, not for this machine.
         outside = not self.is_loopback
         if outside:
@@ -329,13 +339,14 @@ class Engine:
 
     async def drive(self, flow: Flow, slot: Slot) -> AsyncGenerator[Any]:
         """Yield what a flow emits, as the governor and the slot's budget of bytes allow."""
-        reply: Reply | Failure | None = None
+        # In a box, which is empty when the flow refuses what it holds: no frame shows an answer.
+        box: list[Reply | Failure | None] = [None]
         turn = Turn(0)
         while True:
-            step = self._next(flow, reply)
+            step = self._next(flow, box)
             if step is None:
                 return
-            reply = None
+            box.append(None)
             if isinstance(step, Send):
                 async with self.governor.turn(slot.may_send) as turn:
                     slot.sent()
@@ -344,10 +355,10 @@ class Engine:
                     slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
                 if turn.accepted:
                     await self.signal.until(lambda: 0.0 if slot.may_unpack() else None)
-                reply = await self._unpack(packed)
+                box[0] = await self._unpack(packed)
                 del packed
-                if self.settings.is_echo(reply):
-                    del reply  # no frame shows it
+                if self.settings.is_echo(box[0]):
+                    box.clear()
                     raise IncompleteReport(
                         f"an answer from {self.settings.host} holds the key itself and is not "
                         f"read, for Anthropic sends no such thing: check {BASE_URL_VARIABLE} and "
@@ -363,10 +374,13 @@ class Engine:
                 yield step.value
                 del step  # or the page would be kept while the next one is fetched
 
-    def _next(self, flow: Flow, reply: Reply | Failure | None) -> Step | None:
-        """Return a flow's next step, None at its end; its errors without secrets."""
+    def _next(self, flow: Flow, box: list[Reply | Failure | None]) -> Step | None:
+        """Return a flow's next step, given what is in the box; None at its end.
+
+        Its errors come without secrets.
+        """
         try:
-            return flow.send(reply)
+            return flow.send(box.pop())
         except StopIteration:
             return None
         except AnthropicUsageError as error:
