@@ -27,11 +27,13 @@ from anthropic_usage import (
     AsyncUsageClient,
     ClaudeCodeRow,
     CostRow,
+    Groups,
     Report,
     UsageClient,
     UsageRow,
 )
 from anthropic_usage.analysis.people import People, people
+from anthropic_usage.engine.report import Collected
 from anthropic_usage.analysis.spend import Spend, spend
 
 
@@ -44,9 +46,9 @@ def blocking() -> None:
             assert_type(row.model, str | None)
             assert_type(row.output_tokens, int)
             assert_type(row.starting_at, dt.datetime)
-        assert_type(used.by("day", "model"), list[UsageRow])
+        assert_type(used.by("day", "model"), Groups[UsageRow])
         assert_type(used.totals(), UsageRow)
-        assert_type(used.collect(), Report[UsageRow])
+        assert_type(used.collect(), Collected[UsageRow])
         assert_type(used.settled_until, dt.datetime | None)
         bill = client.cost("2026-02-01", group_by="workspace_id")
         assert_type(bill, Report[CostRow])
@@ -68,7 +70,7 @@ async def waiting() -> None:
         assert_type(used, AsyncReport[UsageRow])
         async for row in used:
             assert_type(row, UsageRow)
-        assert_type(await used.by("model"), list[UsageRow])
+        assert_type(await used.by("model"), Groups[UsageRow])
         assert_type(await used.totals(), UsageRow)
         assert_type(await client.users(), list[User])
 

@@ -395,14 +395,17 @@ class UsageClient(
         """Return the lazy report of a query made before; raises InvalidQuery if it is too long."""
         if isinstance(query, LocalQuery):
             whole = self.report(query.source)
-            return Report(query, lambda: local_parts(query, whole.parts()))
+            return Report(query, lambda: local_parts(query, whole.parts()), again=self.report)
         self._check(query)
 
         def source() -> Generator[Part]:
             portal = self._ready()
             yield from pages_of(portal, lambda: self._engine.read(self._walks(query)))
 
-        return Report(query, source, lambda take: self._ready().run(lambda: self._all(query, take)))
+        def drive(take: Callable[[Part], None]) -> None:
+            self._ready().run(lambda: self._all(query, take))
+
+        return Report(query, source, drive, self.report)
 
     async def _all(self, query: Query, take: Callable[[Part], None]) -> None:
         """Hand all parts to a function that does not block; this runs in the portal."""
@@ -504,9 +507,9 @@ class AsyncUsageClient(
         """Return the lazy report of a query made before; raises InvalidQuery if it is too long."""
         if isinstance(query, LocalQuery):
             whole = self.report(query.source)
-            return AsyncReport(query, lambda: async_local_parts(query, whole.parts()))
+            return AsyncReport(query, lambda: async_local_parts(query, whole.parts()), self.report)
         self._check(query)
-        return AsyncReport(query, lambda: self._here().read(self._walks(query)))
+        return AsyncReport(query, lambda: self._here().read(self._walks(query)), self.report)
 
     async def _list(self, flow: Flow) -> list[Any]:
         return await _listed(self._here(), flow)

@@ -380,7 +380,7 @@ def _print(
 ) -> tuple[str, ...]:
     """Print a report; returns the headings of what a table had no room for."""
     query = report.query
-    columns = query.columns() if by is None else _group_columns(query, by)
+    columns = query.columns() if by is None else query.group_columns(by)
     days = _extents(report, rows, by or ())
     if printing.format == "table":
         from .tables import print_table
@@ -401,7 +401,7 @@ def _print(
         document = {
             "query": {**query.describe(), **({} if by is None else {"by": list(by)})},
             "rows": lines,
-            "totals": plain_row(totals, _group_columns(query, ())),
+            "totals": plain_row(totals, query.group_columns(())),
             "complete": complete,
             "settled_until": plain_value(report.settled_until),
         }
@@ -416,17 +416,6 @@ def _extents(report: Report[Any], rows: list[Row], by: tuple[str, ...]) -> list[
     last = query.local(until).date()
     last += DAY if query.midnight(last) < until else 0 * DAY
     return extents(rows, by, query.starting_at.date(), last)
-
-
-def _group_columns(query: Query, by: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the fields that folded rows have something in."""
-    row = query.row
-    periods = tuple(name for name in by if name in PERIODS)
-    timed = row.TIME if periods or set(row.TIME) & set(by) else ()
-    wanted = {*by, "actor_type"} if "actor" in by else set(by)
-    dimensions = tuple(name for name in (*row.DIMENSIONS, *row.BREAKDOWN) if name in wanted)
-    columns = (*periods, *timed, *dimensions, *row.MEASURES, *row.DERIVED, *row.NESTED)
-    return tuple(dict.fromkeys(columns))
 
 
 def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None:

@@ -11,7 +11,7 @@ from ..fields import Row
 from ..moments import DAY, monday, next_month
 from ..reports import PERIODS, Page, Query
 
-__all__ = ["Fold"]
+__all__ = ["Fold", "finest"]
 
 _Begin = dt.datetime | dt.date | None
 """Where a group's period begins: a bucket's start, or a day on the clocks of the query's zone."""
@@ -37,7 +37,7 @@ class Fold:
         apart = [fields.dimensions[name].apart for name in plain if name in fields.dimensions]
         self._by = tuple(dict.fromkeys([*plain, *filter(None, apart)]))
         self._add = fields.adder(self._by)
-        self._period = _finest(self._time)
+        self._period = finest(self._time)
 
     def add(self, page: Page[Any]) -> None:
         """Add one page."""
@@ -46,7 +46,12 @@ class Fold:
             begin = None if period is None else period(span.start)
             self._fields.run(self._add, span, self.groups, begin)
 
-    def rows(self) -> list[Row]:
+    def add_row(self, row: Row, begin: _Begin) -> None:
+        """Add a row of an earlier sum, whose period begins at `begin`."""
+        add = self._fields.adder(self._by, of_rows=True)
+        add((row,), None, None, self.groups, begin)
+
+    def rows(self) -> list[Any]:
         """Return the groups as rows with the report's own field names."""
         nothing = {} if self.dimensions else {(None,): self._fields.zeros()}
         rows = [self._row(key, sums) for key, sums in (self.groups or nothing).items()]
@@ -81,7 +86,7 @@ class Fold:
         return max(query.midnight(begin), first), min(query.midnight(end), last)
 
 
-def _finest(time: Iterable[str]) -> Callable[[dt.datetime], dt.datetime | dt.date] | None:
+def finest(time: Iterable[str]) -> Callable[[dt.datetime], dt.datetime | dt.date] | None:
     """Return what maps a bucket's start to the start of its finest period asked for."""
     wanted = set(time)
     if wanted - set(PERIODS):

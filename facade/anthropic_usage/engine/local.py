@@ -94,6 +94,10 @@ class LocalQuery(Query):
             source=source,
         )
 
+    def grouped(self, group_by: tuple[str, ...]) -> LocalQuery:
+        source = self.source.grouped(group_by)
+        return attrs.evolve(self, group_by=group_by, source=source)
+
     @property
     def timezone(self) -> str:
         return self.zone.key

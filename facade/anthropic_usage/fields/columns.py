@@ -18,7 +18,7 @@ from .declarations import Field, Fields, Nested, Row, Span
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["batch", "json_schema", "lake_columns", "require", "schema"]
+__all__ = ["batch", "json_schema", "lake_columns", "require", "schema", "table"]
 
 
 class _Stored(NamedTuple):
@@ -64,6 +64,22 @@ def schema(fields: Fields[Any], columns: Iterable[str], zone: str = "UTC") -> py
     """Return the Arrow schema of columns: microseconds, whole numbers, decimal money."""
     pa = require("pyarrow", "arrow")
     return pa.schema([(name, _arrow(pa, fields.all[name], zone)) for name in columns])
+
+
+def table(
+    fields: Fields[Any], rows: Iterable[Row], columns: Iterable[str], zone: str = "UTC"
+) -> pyarrow.Table:
+    """Return rows that are at hand as an Arrow table; periods may be among the columns."""
+    pa, held = require("pyarrow", "arrow"), list(rows)
+    named = [fields.periods.get(name) or fields.all[name] for name in columns]
+    try:
+        arrays = [
+            pa.array([_cell(row, field) for row in held], _arrow(pa, field, zone))
+            for field in named
+        ]
+    except (pa.ArrowInvalid, OverflowError, ValueError) as error:
+        raise AnthropicUsageError(f"a value does not fit its Arrow column: {error}") from None
+    return pa.table(arrays, names=[field.name for field in named])
 
 
 def batch(

@@ -63,7 +63,7 @@ def source_of_adder(fields: Fields[Any], by: tuple[str, ...], of_rows: bool = Fa
     If not of results, then of rows.
     """
     parted = [fields.breakdown[name] for name in by if name in fields.breakdown]
-    if parted:
+    if parted and not of_rows:
         return _source_of_parter(fields, by, parted)
     summed = list(fields.summed.values())
     if of_rows:

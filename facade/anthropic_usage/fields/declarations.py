@@ -329,6 +329,11 @@ class Fields(Generic[R]):
             self.all[name] = Field(str(made.__doc__), name=name, type=kind, heading=made.heading)
         self.answer = answer_of(row, [*self.dimensions.values(), *self.summed.values()])
         self._decode = msgspec.json.Decoder(list[self.answer]).decode  # type: ignore[name-defined]
+        self.periods = {
+            "day": Field("the UTC day", name="day", type=dt.date),
+            "week": Field("the Monday of the ISO week", name="week", type=dt.date),
+            "month": Field("the calendar month", name="month", type=str),
+        }
         self.scope = {"Row": row, "add": add, "known": _known, "zeros": self.zeros}
         self.scope["unknowns"] = self.unknowns
         self.scope |= {f"read_{name}": field.read for name, field in self.all.items()}

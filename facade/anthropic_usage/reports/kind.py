@@ -212,11 +212,7 @@ class Kind(Generic[R]):
         width = self.widths[bucket_width]
         start, end = check_range(starting_at, ending_at, width.length)
         dimensions = check_choices("group_by", group_by, self.fields.groups)
-        if len(dimensions) > self.most_dimensions:
-            raise InvalidQuery(
-                f"group_by takes at most {self.most_dimensions} dimensions, not {len(dimensions)}: "
-                "leave one out, or ask twice"
-            )
+        self.check_groups(dimensions)
         return Query(
             kind=self,
             starting_at=start,
@@ -228,6 +224,14 @@ class Kind(Generic[R]):
             strict=strict,
             anthropic_version=anthropic_version,
         )
+
+    def check_groups(self, group_by: tuple[str, ...]) -> None:
+        """Raise InvalidQuery for more dimensions than the API groups by."""
+        if len(group_by) > self.most_dimensions:
+            raise InvalidQuery(
+                f"group_by takes at most {self.most_dimensions} dimensions, not {len(group_by)}: "
+                "leave one out, or ask twice"
+            )
 
     def figures(self) -> list[Figure]:
         """Return the columns of numbers that a table has."""

@@ -116,6 +116,21 @@ class Query:
         """Return the fields worth showing: no column for what was not asked."""
         return self.kind.fields.columns(self.dimensions)
 
+    def group_columns(self, by: Iterable[str]) -> tuple[str, ...]:
+        """Return the fields that rows summed by these have something in."""
+        fields, wanted = self.kind.fields, set(by)
+        wanted |= {fields.dimensions[name].apart for name in by if name in fields.dimensions}
+        periods = tuple(name for name in by if name in PERIODS)
+        timed = tuple(fields.time) if periods or wanted & set(fields.time) else ()
+        named = tuple(n for n in (*fields.dimensions, *fields.breakdown) if n in wanted)
+        columns = (*periods, *timed, *named, *fields.measures, *fields.derived)
+        return tuple(dict.fromkeys((*columns, *fields.nested_columns)))
+
+    def grouped(self, group_by: tuple[str, ...]) -> Query:
+        """Return the same question grouped by these; raises InvalidQuery if they are too many."""
+        self.kind.check_groups(group_by)
+        return attrs.evolve(self, group_by=group_by)
+
     def requests(self, now: dt.datetime) -> int:
         """Return how many requests the report takes at least: one a page, up to `now`."""
         end = min(self.ending_at, max(self.starting_at + self.width, now + DAY))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import InvalidQuery
 from ..fields import columns as arrow
 from ..fields.columns import require
 from ..reports import Page, Query
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-__all__ = ["ArrowSink", "ParquetSink", "require", "schema", "to_pandas", "to_polars"]
+__all__ = [
+    "ArrowSink",
+    "ParquetSink",
+    "require",
+    "schema",
+    "to_pandas",
+    "to_polars",
+    "write_parquet",
+]
 
 
 class ArrowSink:
@@ -86,9 +95,30 @@ def batch(query: Query, page: Page[Any], columns: pyarrow.Schema) -> pyarrow.Rec
     return arrow.batch(query.kind.fields, query.spans(page), columns)
 
 
-def to_pandas(table: pyarrow.Table) -> pandas.DataFrame:
-    """Return the table as a pandas frame; money stays `Decimal`."""
+def write_parquet(table: pyarrow.Table, path: str | os.PathLike[str]) -> None:
+    """Write a table that is at hand as a Parquet file."""
+    parquet: Any = require("pyarrow.parquet", "arrow")
+    with Staged(path) as staged:
+        parquet.write_table(table, staged.file, compression="zstd")
+
+
+def to_pandas(
+    table: pyarrow.Table, money: Literal["decimal", "float"] = "decimal"
+) -> pandas.DataFrame:
+    """Return the table as a pandas frame; money is `Decimal`, or float if that is asked for.
+
+    Raises InvalidQuery for another word.
+    """
+    if money not in ("decimal", "float"):
+        raise InvalidQuery(f"money={money!r} is neither 'decimal' nor 'float'")
     require("pandas", "pandas")
+    pa = require("pyarrow", "arrow")
+    if money == "float":
+        floats = [
+            pa.field(field.name, pa.float64()) if pa.types.is_decimal(field.type) else field
+            for field in table.schema
+        ]
+        table = table.cast(pa.schema(floats))
     frame: pandas.DataFrame = table.to_pandas()
     return frame
 

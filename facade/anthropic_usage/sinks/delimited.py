@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from ..fields import Row
@@ -52,11 +52,17 @@ class _TextSink:
 class CsvSink(_TextSink):
     """One line a row, a header first; moments in RFC 3339, money in plain digits."""
 
-    def __init__(self, query: Query, target: Target, excel_safe: bool = True) -> None:
+    def __init__(
+        self,
+        query: Query,
+        target: Target,
+        excel_safe: bool = True,
+        columns: tuple[str, ...] | None = None,
+    ) -> None:
         super().__init__(target)
         self.query = query
         self.rows = 0
-        self._columns = query.columns()
+        self._columns = columns or query.columns()
         self._texts = _texts(query.row)
         self._excel_safe = excel_safe
         self._writer = csv_writer(self.out)
@@ -64,7 +70,11 @@ class CsvSink(_TextSink):
 
     def add(self, page: Page[Any]) -> None:
         """Write one page."""
-        for row in self.query.rows(page):
+        self.write(self.query.rows(page))
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Write rows."""
+        for row in rows:
             self.rows += 1
             self._writer.writerow(_cells(row, self._columns, self._texts, self._excel_safe))
 
@@ -72,15 +82,21 @@ class CsvSink(_TextSink):
 class NdjsonSink(_TextSink):
     """One JSON object a line."""
 
-    def __init__(self, query: Query, target: Target) -> None:
+    def __init__(
+        self, query: Query, target: Target, columns: tuple[str, ...] | None = None
+    ) -> None:
         super().__init__(target)
         self.query = query
         self.rows = 0
-        self._columns = query.columns()
+        self._columns = columns or query.columns()
 
     def add(self, page: Page[Any]) -> None:
         """Write one page."""
-        for row in self.query.rows(page):
+        self.write(self.query.rows(page))
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Write rows."""
+        for row in rows:
             self.rows += 1
             self.out.write(f"{dumps(plain_row(row, self._columns))}\n")
 
