@@ -6,7 +6,6 @@ r x (low x (Q - n) + high x n) for a whole number n, and seldom for more than on
 
 from __future__ import annotations
 
-import decimal
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +14,9 @@ from types import MappingProxyType
 
 import attrs
 
-from ..money import ZERO, absolute, add, divide, negative, quantize, subtract, times
+from ..money import ZERO, absolute, add, negative, subtract, times
 from .matches import Match
-from .prices import KINDS
+from .prices import KINDS, tokens_above
 from .ratios import ONE, ratios_of
 
 __all__ = [
@@ -128,11 +127,10 @@ def _solved(match: Match, ratio: Decimal) -> Reading | None:
     ((lower, higher), tokens) = next(iter(match.open.items()))
     step = subtract(higher, lower)
     over = subtract(match.billed, times(low, ratio))
-    ends = [divide(add(over, by), times(step, ratio)) for by in (negative(slack), slack)]
-    first = max(0, int(quantize(ends[0], 0, decimal.ROUND_CEILING)))
-    last = min(tokens, int(quantize(ends[1], 0, decimal.ROUND_FLOOR)))
-    if first > last:
+    counts = tokens_above(over, times(step, ratio), tokens, slack)
+    if counts is None:
         return None
+    first, last = counts
     if first < last:
         between = [add(low, times(step, count)) for count in (first, last)]
         return Reading(ratio=ratio, low=between[0], high=between[1])
