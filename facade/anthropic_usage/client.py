@@ -6,6 +6,7 @@ import abc
 import contextlib
 import functools
 import os
+import ssl
 import threading
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
@@ -24,6 +25,7 @@ from .engine.local import LocalQuery, async_local_parts, local_parts, refuse_zon
 from .engine.plan import windows
 from .engine.report import AsyncReport, Report
 from .engine.transport import (
+    AsyncBaseTransport,
     Engine,
     Listener,
     Portal,
@@ -77,6 +79,9 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         clock: Clock | None = None,
         allow_http: bool | None = None,
         max_requests: int = MOST_REQUESTS,
+        proxy: str | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        transport: AsyncBaseTransport | None = None,
     ) -> None:
         """Make a client; nothing is sent yet.
 
@@ -96,6 +101,11 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             allow_http: send the key unencrypted to another machine; else
                 `ANTHROPIC_USAGE_ALLOW_HTTP=1`. This machine's own addresses need it not.
             max_requests: refuse a report that would take more.
+            proxy: the proxy to ask through; else `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`.
+            verify: a file or folder of certificates to trust, an `ssl.SSLContext`, or False, which
+                trusts anybody; else `SSL_CERT_FILE`, `SSL_CERT_DIR`, and certifi's certificates.
+            transport: an `httpx.AsyncBaseTransport` to send by, for both clients; it is closed with
+                the client.
 
         Raises:
             AuthenticationError: there is no key.
@@ -112,6 +122,9 @@ class _Reports(abc.ABC, Generic[U, C, D]):
                 max_in_flight_mb=max_in_flight_mb,
                 listener=listener,
                 allow_http=allow_http,
+                proxy=proxy,
+                verify=verify,
+                transport=transport,
             )
             check_number("max_requests", max_requests, 1)
             if retry is not None and not isinstance(retry, Retry):
@@ -124,7 +137,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         except Exception as error:
             problem = InvalidQuery(f"an argument cannot be used ({type(error).__name__})")
         # No frame of a traceback may hold the key, nor what was taken for something else.
-        del api_key, oauth_token, base_url, anthropic_version
+        del api_key, oauth_token, base_url, anthropic_version, proxy
         if problem is not None:
             raise problem
         self._settings = settings

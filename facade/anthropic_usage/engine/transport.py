@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import io
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -31,6 +32,7 @@ from urllib.parse import urlsplit
 
 import attrs
 import httpx
+from httpx import AsyncBaseTransport
 
 from ..credentials import Credentials, redactor
 from ..errors import (
@@ -44,7 +46,15 @@ from ..reports import Part
 from .flow import Failure, Flow, Reply, Send, Step, Wait, check_number
 from .governor import Backlog, Governor, Signal, Slot, Turn
 
-__all__ = ["Engine", "Listener", "Portal", "Reading", "Settings", "user_agent"]
+__all__ = [
+    "AsyncBaseTransport",
+    "Engine",
+    "Listener",
+    "Portal",
+    "Reading",
+    "Settings",
+    "user_agent",
+]
 
 API_HOST: Final = "api.anthropic.com"
 DEFAULT_BASE_URL: Final = f"https://{API_HOST}"
@@ -58,6 +68,9 @@ T = TypeVar("T")
 
 _GZIP_OR_ZLIB: Final = 47
 """zlib's window bits for "either, by its header"."""
+
+_LOG: Final = logging.getLogger("anthropic_usage")
+"""Requests (DEBUG) and waits (INFO)."""
 
 _PATIENCE: Final = 0.5
 """Seconds for what was broken off to tidy up; it ends by itself later."""
@@ -135,6 +148,9 @@ class Settings:
         max_in_flight_mb: float = 64.0,
         listener: Listener | None = None,
         allow_http: bool | None = None,
+        proxy: str | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        transport: AsyncBaseTransport | None = None,
     ) -> None:
         check_number("timeout", timeout, 1e-3, 86_400)
         check_number("concurrency", concurrency, 1, 1000)
@@ -143,6 +159,13 @@ class Settings:
         check_number("max_in_flight_mb", max_in_flight_mb, 1e-6, 2**20)
         if listener is not None and not callable(listener):
             raise InvalidQuery("listener is no function of one argument")
+        if transport is not None and not isinstance(transport, AsyncBaseTransport):
+            raise InvalidQuery("transport is no httpx.AsyncBaseTransport")
+        if transport is not None and proxy is not None:
+            raise InvalidQuery("a transport has its own way: give a proxy to it, not beside it")
+        self.proxy = None if proxy is None else _proxy(proxy)
+        self.verify = _trusted(verify)
+        self.transport = transport
         address = _address(base_url, _http_allowed(allow_http))
         if credentials.without(address.url) != address.url:
             raise InvalidQuery(f"the base URL ({address.source}) holds the key: give it apart")
@@ -159,7 +182,7 @@ class Settings:
         self.largest = int(max(1.0, 4 * max_in_flight_mb) * 2**20)
         """The most bytes of one answer, as they come and unpacked."""
         # Whoever stands between may echo a proxy's password, too.
-        self._hide = redactor(*_passwords())
+        self._hide = redactor(*_passwords([proxy or ""]))
 
     def without_secrets(self, text: str) -> str:
         """Return a text as it may be shown: this is the one door for words from outside."""
@@ -189,8 +212,8 @@ class Settings:
 
     def _http_client(self) -> httpx.AsyncClient:
         # A proxy named in the environment is for the world outside, not for this machine.
-        outside = not self.is_loopback
-        if outside:
+        outside = not self.is_loopback and self.transport is None
+        if outside and self.proxy is None:
             _check_proxies()
         problem = "the environment's settings for HTTP cannot be used: check SSL_CERT_FILE, "
         problem += "SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY"
@@ -208,8 +231,10 @@ class Settings:
                     max_connections=None, max_keepalive_connections=self.concurrency
                 ),
                 follow_redirects=False,
-                verify=_trust(self.base_url),
+                verify=_trust(self.base_url) if self.verify is None else self.verify,
                 trust_env=outside,
+                proxy=self.proxy,
+                transport=self.transport,
             )
 
 
@@ -258,9 +283,41 @@ def _proxies() -> Iterator[tuple[str, str]]:
                 break
 
 
-def _passwords() -> list[str]:
+def _proxy(url: object) -> httpx.Proxy:
+    """Return a proxy that was given as an argument; raises InvalidQuery."""
+    with _typed("proxy is none that can be used; give one like http://host:port"):
+        proxy = httpx.Proxy(url if isinstance(url, str) else "")
+        if not _is_host(proxy.url.raw_host.decode("ascii")):
+            raise ValueError
+        if proxy.url.scheme.startswith("socks") and not _has_socks():
+            raise ValueError
+    return proxy
+
+
+def _trusted(verify: object) -> ssl.SSLContext | bool | None:
+    """Return whom to trust if that was said: a file or folder of certificates, a context, nobody.
+
+    None leaves it to the environment and certifi, as httpx does.
+    """
+    if verify is True:
+        return None
+    if verify is False or isinstance(verify, ssl.SSLContext):
+        return verify
+    if not isinstance(verify, str | os.PathLike) or not os.path.exists(verify):
+        raise InvalidQuery(
+            "verify is True, False, a file or folder of certificates, or an ssl.SSLContext"
+        )
+    with _typed("verify names no certificates that can be used"):
+        if os.path.isdir(verify):
+            context = ssl.create_default_context(capath=verify)
+        else:
+            context = ssl.create_default_context(cafile=verify)
+    return context
+
+
+def _passwords(given: Iterable[str] = ()) -> list[str]:
     secrets = []
-    for _, url in _proxies():
+    for url in (*given, *(url for _, url in _proxies())):
         with contextlib.suppress(ValueError):
             secrets.append(urlsplit(url if "://" in url else f"//{url}").password or "")
     return [secret for secret in secrets if len(secret) > 3]
@@ -351,6 +408,7 @@ class Engine:
                 async with self.governor.turn(slot.may_send) as turn:
                     slot.sent()
                     packed = await self._send(step)
+                    self._note(step, packed)
                     turn.accepted = isinstance(packed, _Packed) and packed.status == 200
                     slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
                 if turn.accepted:
@@ -367,12 +425,20 @@ class Engine:
             elif isinstance(step, Wait):
                 step = attrs.evolve(step, why=self.settings.without_secrets(step.why))
                 self.settings.tell(step)
+                _LOG.info("waiting %.1f s: %s", step.seconds, step.why)
                 if step.throttled:
                     self.governor.throttle(turn, step.seconds)
                 await asyncio.sleep(step.seconds)
             else:
                 yield step.value
                 del step  # or the page would be kept while the next one is fetched
+
+    def _note(self, step: Send, answer: _Packed | Failure) -> None:
+        """Log a request and what came of it; no header, so no key."""
+        if _LOG.isEnabledFor(logging.DEBUG):
+            came = answer.status if isinstance(answer, _Packed) else answer.reason
+            said = f"{step.request['method'].upper()} {step.request['url']}: {came}"
+            _LOG.debug("%s", self.settings.without_secrets(said))
 
     def _next(self, flow: Flow, box: list[Reply | Failure | None]) -> Step | None:
         """Return a flow's next step, given what is in the box; None at its end.
@@ -398,6 +464,8 @@ class Engine:
                 asyncio.timeout(_SLOWEST * settings.timeout),
                 self._client.stream(**step.request) as response,
             ):
+                if response.is_stream_consumed:
+                    return _Packed(response, [response.content], inflated=True)
                 chunks, size = [], 0
                 async for chunk in response.aiter_raw():
                     chunks.append(chunk)
@@ -645,7 +713,11 @@ def _stop(loop: asyncio.AbstractEventLoop) -> None:
 class _Packed:
     """An answer as it came over the wire."""
 
-    def __init__(self, response: httpx.Response, chunks: list[bytes]) -> None:
+    def __init__(
+        self, response: httpx.Response, chunks: list[bytes], inflated: bool = False
+    ) -> None:
+        self._inflated = inflated
+        """Whether it did not come over a wire: a transport that was given made it."""
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         # Joined here and not where it is inflated: there it would leave holes in that thread's part
@@ -666,6 +738,8 @@ class _Packed:
             return Reply(self.status, self.headers, b"")
 
     def _body(self, largest: int) -> bytes:
+        if self._inflated:
+            return self.packed
         encoding = self.headers.get("content-encoding", "identity").lower()
         return _inflate(self.packed, largest) if encoding in ("gzip", "deflate") else self.packed
 
