@@ -19,7 +19,7 @@ OUTSIDE = sorted(
 ROWS = {kind.fields.row.__name__ for kind in REGISTRY.values()}
 KINDS = {type(kind).__name__ for kind in REGISTRY.values()} | {"Buckets"}
 
-MOST_LINES = 3500
+MOST_LINES = 3800
 """Of client, fields, reports and engine, without blanks, comments and docstrings."""
 
 

@@ -61,10 +61,14 @@ DEFAULT_BASE_URL: Final = f"https://{API_HOST}"
 BASE_URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
 ALLOW_HTTP_VARIABLE: Final = "ANTHROPIC_USAGE_ALLOW_HTTP"
 
-Listener = Callable[[Wait | Part], None]
-"""Told of every wait and every page, in the engine's thread; for progress bars."""
-
 T = TypeVar("T")
+
+
+class Listener(Protocol):
+    """Told of every wait and every page, in the engine's thread; for progress bars."""
+
+    def __call__(self, event: Wait | Part, /) -> None: ...
+
 
 _GZIP_OR_ZLIB: Final = 47
 """zlib's window bits for "either, by its header"."""
