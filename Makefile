@@ -61,8 +61,9 @@ contract-diff: $(VENV)/.dev ## what a change of the spec breaks for users: make 
 record: $(VENV)/.dev ## record the cassettes anew, from the simulator or, with a key set, from the live API
 	@$(BIN)/python scripts/record.py
 
-soak: $(VENV)/.dev ## ten thousand requests with faults, fifty killed exports, a hundred killed trackers
+soak: $(VENV)/.dev ## ten thousand requests with faults, two thousand attacks, killed exports and trackers
 	@$(BIN)/python scripts/soak.py
+	@$(BIN)/python scripts/soak_attacks.py
 	@$(BIN)/python scripts/killing_track.py
 
 soak-answers: $(VENV)/.dev ## two hundred organisations' answers against a ledger of fractions
@@ -70,6 +71,9 @@ soak-answers: $(VENV)/.dev ## two hundred organisations' answers against a ledge
 
 backtest: $(VENV)/.dev ## forecast months that are over, and print how far off that was
 	@$(BIN)/python scripts/backtest.py
+
+alerts-replay: $(VENV)/.dev ## check half a year day by day, and print what was missed, false or told twice
+	@$(BIN)/python scripts/replay_alerts.py
 
 bench: $(VENV)/.dev ## compare with the peers and print ratios
 	@$(BIN)/python scripts/bench.py

@@ -1,8 +1,9 @@
 """Measure SQL over a lake: `python scripts/bench_lake.py [--rows 50000000]`.
 
 First 400 tracked days, asked by model and month of DuckDB and of Spark, which must agree to the
-token and the cent; then a lake of many rows, made up and written by this script into a temporary
-folder in the tracker's layout, asked by five dimensions.
+token and the cent, and what it costs that every file is compared with its hash; then a lake of many
+rows, made up and written by this script into a temporary folder in the tracker's layout, asked by
+five dimensions.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from anthropic_usage import UsageClient
+from anthropic_usage.lake import sql as lake_sql
 from anthropic_usage.lake.curate import arrow_schema
-from anthropic_usage.lake.snapshot import FileEntry, Manifest, curated_name, manifest_name
+from anthropic_usage.lake.snapshot import FileEntry, Manifest, curated_name, manifest_name, raw_name
 from anthropic_usage.lake.sql import query
 from anthropic_usage.lake.storage import Storage
 from anthropic_usage.lake.tracker import Tracker
@@ -30,7 +32,9 @@ from anthropic_usage.simulator import Simulator
 from bench_clients import peak_mib
 
 NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+WRITTEN = "20261120T120000000000Z"
 DECODE = "decode"
+UNCHECKED = "unchecked"
 BY_MONTH = (
     "select model, year(date) as y, month(date) as m, sum(output_tokens) as tokens, "
     "sum(estimated_cost_usd) as usd from usage_daily group by 1, 2, 3 order by 1, 2, 3"
@@ -63,6 +67,8 @@ def ask(root: str, sql: str, engine: str) -> None:
         decode(root)
         print(json.dumps({"wall": time.perf_counter() - start, "peak_mib": peak_mib()}))
         return
+    if engine == UNCHECKED:
+        engine, lake_sql.check = "duckdb", lambda storage, entries: None
     table = query(Storage(root), sql, engine=engine)
     wall = time.perf_counter() - start
     rows = table.to_pylist()
@@ -137,21 +143,25 @@ def made_up(root: Path, rows: int, days: int = 365) -> int:
                 columns[field.name] = numbers.cast(pa.decimal128(38, 0)).cast(field.type)
             else:
                 columns[field.name] = numbers
-        name = curated_name("usage_daily", day, "20261120T120000000000Z")
+        name = curated_name("usage_daily", day, WRITTEN)
         target = Path(storage.path(name))
         target.parent.mkdir(parents=True)
         pq.write_table(pa.table(columns, schema=schema), target, compression="zstd")
         size += target.stat().st_size
-        entry = FileEntry(name=name, sha256="", size=target.stat().st_size, rows=each)
+        entry = FileEntry.of(name, target.read_bytes(), each)
         manifest = Manifest(
             date=day,
-            stamp="20261120T120000000000Z",
+            stamp=WRITTEN,
             fetched_at=NOW,
             complete=True,
             content="",
             prices="",
-            raw={},
-            curated={"usage_daily": entry},
+            # Named and not there: the questions are of one table.
+            raw={"usage": FileEntry.of(raw_name("usage", day, WRITTEN), b"")},
+            curated={
+                "usage_daily": entry,
+                "model_daily": FileEntry.of(curated_name("model_daily", day, WRITTEN), b""),
+            },
             totals={},
         )
         storage.write(manifest_name(day, manifest.stamp), manifest.encode())
@@ -165,6 +175,15 @@ def show(title: str, results: dict[str, dict[str, Any]]) -> None:
     for engine, result in results.items():
         memory = f"{result['peak_mib']:,.0f} MiB" if engine == "duckdb" else "JVM beside it"
         print(f"{title}: {engine:7} {result['wall']:6.2f} s  {memory}  {len(result['rows'])} rows")
+
+
+def price(title: str, root: Path, sql: str) -> None:
+    """Print what it costs that files are compared with their hashes: the best of five each."""
+    checked, bare = (
+        min(measure(str(root), sql, engine)["wall"] for _ in range(5))
+        for engine in ("duckdb", UNCHECKED)
+    )
+    print(f"{title}: checked {checked:.2f} s, unchecked {bare:.2f} s: {checked / bare:.2f} times")
 
 
 def main() -> int:
@@ -184,6 +203,7 @@ def main() -> int:
         tracked(small, options.days)
         title = f"{options.days} days by model and month"
         show(title, {engine: measure(str(small), BY_MONTH, engine) for engine in engines})
+        price(title, small, BY_MONTH)
         if options.rows:
             size = made_up(large, options.rows)
             print(f"made up {options.rows:,} rows, {size / 1e6:,.0f} MB of Parquet")
@@ -191,6 +211,7 @@ def main() -> int:
             show(title, {engine: measure(str(large), BY_FIVE, engine) for engine in engines})
             bare = measure(str(large), BY_FIVE, DECODE)
             print(f"{title}: reading the columns alone {bare['wall']:.2f} s")
+            price(title, large, BY_FIVE)
     return 0
 
 

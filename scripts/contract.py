@@ -27,8 +27,7 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 import jsonschema_rs
 from anthropic_admin_client.types import Unset
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
-from anthropic_usage.wire import decode, rows
+from anthropic_usage.reports import CLAUDE_CODE, COST, USAGE, Query
 from cassettes import FOLDER, HOST, exchanges
 from overlay import load_yaml
 from scenarios import catalogue, recording
@@ -50,9 +49,9 @@ OPERATIONS: Final = {
 
 _DAY: Final = ("2023-01-01", "2023-01-02")
 QUERIES: Final[dict[str, Query]] = {
-    UsageQuery.path: UsageQuery.create(*_DAY),
-    CostQuery.path: CostQuery.create(*_DAY),
-    ClaudeCodeQuery.path: ClaudeCodeQuery.create(*_DAY),
+    USAGE.path: USAGE.ask(*_DAY),
+    COST.path: COST.ask(*_DAY),
+    CLAUDE_CODE.path: CLAUDE_CODE.ask(*_DAY),
 }
 
 _SECRET: Final = re.compile(r"sk-ant-[a-z]+\d\d-(?!MARKER)[A-Za-z0-9_-]{16,}")
@@ -123,7 +122,7 @@ def model_problems(path: str, body: dict[str, Any]) -> Iterator[str]:
     query = QUERIES.get(path)
     if query is None:
         return
-    decoded = [row.as_dict() for row in rows(query, decode(query, json.dumps(body).encode()))]
+    decoded = [row.as_dict() for row in query.rows(query.decode(json.dumps(body).encode()))]
     expected = list(_flat(query, model))
     if len(decoded) != len(expected):
         yield f"the decoder sees {len(decoded)} rows, the generated model {len(expected)}"

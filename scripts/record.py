@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from anthropic_usage import AnthropicUsageError, Retry, UsageClient, flow
+from anthropic_usage import AnthropicUsageError, Retry, UsageClient
+from anthropic_usage.engine import flow
 from anthropic_usage.moments import utc_now
 from anthropic_usage.simulator import Simulator
 from cassettes import FOLDER, Scrubber, recorder, run_command

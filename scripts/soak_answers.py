@@ -23,9 +23,11 @@ from fractions import Fraction
 from typing import Any
 
 import attrs
-from anthropic_usage import Retry, UsageClient, flow
+from anthropic_usage import Retry, UsageClient
 from anthropic_usage.analysis.chargeback import Chargeback, chargeback
+from anthropic_usage.analysis.reconcile import reconcile
 from anthropic_usage.analysis.spend import Spend, spend
+from anthropic_usage.engine import flow
 from anthropic_usage.simulator import Billing, Credit, Discount, Simulator, Surcharge
 from anthropic_usage.simulator.bill import TOKEN_DIMENSIONS, CostLine
 from anthropic_usage.simulator.books import POSITIONS
@@ -96,7 +98,7 @@ def invent(seed: int) -> Case:
         surcharges=tuple(
             Surcharge(
                 day=dice.choice(days),
-                cents=Decimal(dice.randint(-5000, 50000)),
+                cents=Decimal(dice.randint(1, 50000)),
                 place=dice.randint(0, 99),
             )
             for _ in range(dice.choice((0, 0, 0, 1, 3)))
@@ -157,7 +159,7 @@ def _discounts(dice: random.Random, days: list[dt.date], keys: list[Any]) -> Ite
 class Cell:
     """What was used of something that the bill can tell from other things, on a day."""
 
-    tokens: int = 0
+    counts: collections.Counter[str | None] = attrs.field(factory=collections.Counter)
     listed: dict[str | None, Fraction] = attrs.field(
         factory=lambda: collections.defaultdict(Fraction)
     )
@@ -169,6 +171,23 @@ class Cell:
     billed: Fraction = Fraction(0)
     open: bool = False
     """Whether rows leave open how much of it cost what."""
+    banded: bool = False
+    """Whether it is open how many tokens were in long prompts."""
+    sent: collections.Counter[str | None] = attrs.field(factory=collections.Counter)
+    """Tokens of input beside it, by key."""
+    threshold: int = 0
+    told: bool = True
+    """Whether the bill tells at which ratio to the list it is."""
+
+    def may_be_long(self) -> list[str | None]:
+        """Return the keys that sent enough for a long prompt."""
+        return [key for key in self.listed if self.sent[key] > self.threshold]
+
+    @property
+    def certain(self) -> bool:
+        """Whether there is one way to say which key had how many tokens in long prompts."""
+        more = self.true != self.listed
+        return not more or (self.told and len(self.may_be_long()) == 1)
 
 
 @attrs.define(kw_only=True)
@@ -188,6 +207,8 @@ class Day:
     by_key: collections.Counter[str | None] = attrs.field(factory=collections.Counter)
     unbilled: collections.Counter[str] = attrs.field(factory=collections.Counter)
     """Tokens of other tiers."""
+    beside: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    """What they cost at standard prices, in the cheapest reading."""
 
     @property
     def billed(self) -> Fraction:
@@ -258,31 +279,49 @@ class Truth:
         ):
             named = {name: dims[place] for name, place in POSITIONS.items()}
             counts = dict(zip(MEASURES, measures, strict=True))
+            long = self.case.billing.is_long(stream)
             day.tokens.update(counts)
             day.by_key[named["api_key_id"]] += sum(measures[:5])
             if searches := counts["web_search_requests"]:
                 day.searches[named["workspace_id"]][named["api_key_id"]] += searches
             if named["service_tier"] not in BILLED_TIERS:
-                day.unbilled[str(named["service_tier"])] += sum(measures[:5])
+                price = PRICES.of(named["model"], date.isoformat())
+                tier = str(named["service_tier"])
+                day.unbilled[tier] += sum(measures[:5])
+                if not unpriced(price.model, date):
+                    day.beside[tier] += sum(
+                        (
+                            counts[measure] * list_rate(price, kind, named)
+                            for kind, measure in KINDS.items()
+                        ),
+                        Fraction(0),
+                    )
                 continue
-            self._count(day, stream, named, counts)
+            self._count(day, named, counts, long=long)
+        for where, cell in day.cells.items():
+            for (workspace, model, kind, *rest), other in day.cells.items():
+                if "input" in kind and (workspace, model, *rest) == (*where[:2], *where[3:]):
+                    cell.sent.update(other.counts)
         for line in day.plain:
             if line.cost_type == "tokens":
                 day.cells[cell_of(line)].billed += dollars(line.amount)
         return day
 
-    def _count(self, day: Day, stream: Any, named: dict[str, Any], counts: dict[str, int]) -> None:
+    def _count(
+        self, day: Day, named: dict[str, Any], counts: dict[str, int], *, long: bool
+    ) -> None:
         price = PRICES.of(named["model"], day.date.isoformat())
         known = FIRST_PRICED.get(price.model, day.date) <= day.date
+        threshold = price.hidden_threshold
+        sent = sum(count for name, count in counts.items() if "input" in name)
         unread = "fast_mode" in self.case.refused and price.entry.fast is not None
         for kind, measure in KINDS.items():
             if not (tokens := counts[measure]):
                 continue
             rate = list_rate(price, kind, named)
-            hidden = price.hides_long_context
             band = price.entry.long_context
             more = Fraction(1)
-            if hidden and band is not None and self.case.billing.is_long(stream):
+            if threshold is not None and band is not None and long and sent > threshold:
                 out = kind == "output_tokens"
                 more = Fraction(band.output_multiplier if out else band.input_multiplier)
             cell = day.cells[
@@ -296,11 +335,19 @@ class Truth:
                 )
             ]
             key = named["api_key_id"]
-            cell.tokens += tokens
+            cell.counts[key] += tokens
+            cell.banded |= threshold is not None
+            cell.threshold = threshold or 0
+            discounts = self.case.billing.discounts
+            cell.told &= not self.case.billing.surcharges and all(
+                one == Discount(share=one.share) for one in discounts
+            )
             cell.listed[key] += tokens * rate
             cell.true[key] += tokens * rate * more
             # Without a price, or a reading of the fast mode, what it costs within a cell is open.
-            cell.open |= hidden or unread or (not known and price.entry.fast is not None)
+            cell.open |= (
+                threshold is not None or unread or (not known and price.entry.fast is not None)
+            )
 
 
 def list_rate(price: Price, kind: str, named: Mapping[str, Any]) -> Fraction:
@@ -344,7 +391,7 @@ def owed(day: Day, aliases: Mapping[str, str]) -> tuple[dict[Any, Fraction], dic
         sure = certain(lines, cells, aliases)
         keys = {key for cell in cells for key in day.cells[cell].listed}
         listed = sum((sum(day.cells[cell].listed.values()) for cell in cells), Fraction(0))
-        is_open = any(day.cells[cell].open for cell in cells)
+        is_open = any(day.cells[cell].open or day.cells[cell].banded for cell in cells)
         at_list = not is_open and abs(amount - listed) <= A_LINE * len(lines)
         for key in keys:
             if at_list:
@@ -378,9 +425,9 @@ def shares(cell: Cell, key: str | None) -> tuple[Fraction, Fraction]:
         return Fraction(0), Fraction(0)
     if len(cell.listed) == 1:
         return cell.billed, cell.billed
-    if cell.open:
+    if cell.open or not cell.certain:
         return min(cell.billed, Fraction(0)), max(cell.billed, Fraction(0))
-    part = cell.billed * cell.listed[key] / sum(cell.listed.values())
+    part = cell.billed * cell.true[key] / sum(cell.true.values())
     return part, part
 
 
@@ -658,6 +705,141 @@ def check_keys(days: list[Day], answer: Chargeback, tally: Tally) -> None:
             )
 
 
+def check_reconcile(case: Case, truth: Truth, client: UsageClient, tally: Tally) -> None:
+    """Compare `reconcile`: what it names is what the ledger did."""
+    days = truth.billed
+    answer = attempt(lambda: reconcile(client, case.start, case.end))
+    if not days or {"cost", "usage"} & {*case.refused}:
+        tally.same("reconcile refused", answer, None)
+        return
+    if answer is None:
+        tally.same("reconcile", "no answer", "an answer")
+        return
+    named = {residual.name: Fraction(residual.amount) for residual in answer.residuals}
+    tally.same("reconcile days: until", answer.ending_at, truth.billed_until)
+    tally.same("reconcile: billed", Fraction(answer.billed), total(days))
+    whole_sum = Fraction(answer.list_cost) + sum(named.values())
+    tally.same("reconcile: list and residuals", whole_sum, total(days))
+    cells = sum((Fraction(cell.billed) for cell in answer.cells), Fraction(0))
+    tally.same("reconcile: sum of cells", cells, total(days))
+    for residual in answer.residuals:
+        if residual.parts:
+            parts = sum((Fraction(part.amount) for part in residual.parts), Fraction(0))
+            tally.same("reconcile: parts of a residual", parts, Fraction(residual.amount))
+    right = Residuals.of(case, days)
+    slack = A_LINE * sum(len(day.lines) for day in days)
+    if right.open:
+        of_list = [
+            sum((one[name] for name in right.open & {*one}), Fraction(0))
+            for one in (named, right.amounts)
+        ]
+        tally.within(
+            "reconcile: what nulls mix",
+            of_list[0],
+            of_list[1] - slack,
+            of_list[1] + slack,
+        )
+    for name in {*right.amounts, *named} - right.open - right.unknown:
+        off = named.get(name, Fraction(0)), right.amounts.get(name, Fraction(0))
+        tally.within(f"reconcile: {right.kind(name)}", off[0], off[1] - slack, off[1] + slack)
+
+
+@attrs.define
+class Residuals:
+    """What the ledger did to a bill, in dollars, by the name that it is to have."""
+
+    amounts: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    open: set[str] = attrs.field(factory=set)
+    """Names among which nothing says how much is whose: where lines are for several uses, each on
+    terms of its own. Their sum is right."""
+    unknown: set[str] = attrs.field(factory=set)
+    """Names that take what the reading of prices leaves open."""
+
+    @staticmethod
+    def kind(name: str) -> str:
+        """Return a name without what is in it."""
+        return "other lines" if name.startswith("other") else name
+
+    @classmethod
+    def of(cls, case: Case, days: list[Day]) -> Residuals:
+        """Reckon them."""
+        found = cls()
+        for day in days:
+            found._count(case, day)
+        terms = case.billing
+        names = {"discount", "unexplained", "rounding", "unpriced", "web search"}
+        mixed = bool(terms.nulls or terms.null_percent)
+        apart = terms.surcharges or any(one != Discount(share=one.share) for one in terms.discounts)
+        banded = mixed and any(cell.banded for day in days for cell in day.cells.values())
+        if "fast_mode" in case.refused or banded:
+            # The list cost itself is the cheapest reading of what was used.
+            found.unknown = names | {"price band", "no bill"}
+        elif (mixed and (apart or found.amounts["unpriced"])) or hidden(terms, days):
+            found.open = names
+        return found
+
+    def _count(self, case: Case, day: Day) -> None:
+        amounts = self.amounts
+        used = any(cell.true for cell in day.cells.values())
+        for line in day.plain:
+            if line.cost_type is None:
+                amounts[f"other: {line.description}"] += dollars(line.amount)
+            elif line.cost_type in ("code_execution", "session_usage"):
+                amounts[line.cost_type.replace("_", " ")] += dollars(line.amount)
+        for tier, cost in day.beside.items():
+            amounts[f"{tier.replace('_', ' ')} tier"] -= cost
+        if not any(line.cost_type in ("tokens", "web_search") for line in day.lines):
+            if used:
+                amounts["no bill"] -= sum(
+                    (amount for cell in day.cells.values() for amount in cell.true.values()),
+                    Fraction(day.tokens["web_search_requests"], 100),
+                )
+            return
+        for extra in case.billing.surcharges:
+            if extra.day == day.date:
+                lines = [line for line in day.plain if line.cost_type == "tokens"]
+                line = lines[extra.place % len(lines)]
+                amounts["unpriced" if unpriced(line.model, day.date) else "unexplained"] += dollars(
+                    extra.cents
+                )
+        searches = {line.workspace_id: line for line in day.plain if line.cost_type == "web_search"}
+        for key, cell in day.cells.items():
+            listed = sum(cell.true.values(), Fraction(0))
+            share = taken_off(case, day.date, key[1], key[0])
+            if unpriced(key[1], day.date):
+                amounts["unpriced"] += listed * (1 - share)
+            else:
+                amounts["discount"] -= listed * share
+        for workspace, line in searches.items():
+            share = taken_off(case, day.date, None, workspace)
+            amounts["discount"] -= dollars(line.amount) / (1 - share) * share
+
+
+def hidden(terms: Billing, days: list[Day]) -> bool:
+    """Tell whether a discount is of so few lines that a mistake in one of them hides it."""
+    mistaken = sum(extra.day in {day.date for day in days} for extra in terms.surcharges)
+    return any(
+        sum(discount.holds(day_of(day.date), line) for day in days for line in day.plain)
+        < mistaken + 3
+        for discount in terms.discounts
+        if mistaken
+    )
+
+
+def unpriced(model: str | None, date: dt.date) -> bool:
+    """Tell whether public lists have no price of a model yet."""
+    return FIRST_PRICED.get(str(model), date) > date
+
+
+def taken_off(case: Case, date: dt.date, model: str | None, workspace: str | None) -> Fraction:
+    """Return the share that is taken off the list."""
+    line = CostLine(workspace, "", "tokens", Decimal(0), model)
+    for discount in case.billing.discounts:
+        if discount.holds(day_of(date), line):
+            return Fraction(discount.share)
+    return Fraction(0)
+
+
 def attempt(ask: Callable[[], Any]) -> Any:
     """Return an answer; None if it was refused."""
     from anthropic_usage import AnthropicUsageError
@@ -689,6 +871,7 @@ def run(first: int, count: int) -> Tally:
         ):
             check_report(case, truth, client, tally)
             check_chargeback(case, truth, client, tally)
+            check_reconcile(case, truth, client, tally)
     return tally
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 
 import pytest
-from anthropic_usage import flow
+from anthropic_usage.engine import flow
 from anthropic_usage.simulator import Server, Simulator
 from clock import NOW
 

@@ -19,9 +19,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 from anthropic_usage import AsyncUsageClient, Report, Retry, UsageClient
-from anthropic_usage.flow import Emit, Flow, Part, Reply, Send, walk
-from anthropic_usage.plan import Window, windows
-from anthropic_usage.query import Query
+from anthropic_usage.engine.flow import Emit, Flow, Reply, Send, walk
+from anthropic_usage.engine.plan import windows
+from anthropic_usage.reports import Part, Query, Window
 from clock import NOW
 from hypothesis import settings
 

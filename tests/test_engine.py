@@ -10,12 +10,14 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import traceback
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -302,6 +304,27 @@ def test_an_answer_has_a_largest_size(packed: bool) -> None:
         client.usage(*RANGE).totals()
 
 
+@pytest.mark.parametrize("claim", [2_000, 3 * 2**20, 2**31, 0])
+def test_no_answer_takes_more_memory_than_it_may(claim: int) -> None:
+    """A gzip stream that begins like any other, and lies of its length at its end."""
+    beginning = random.Random(1).randbytes(2**13)
+    packed = gzip.compress(beginning + b" " * 2**27)[:-4] + claim.to_bytes(4, "little")
+    answer = Answer(body=packed, headers={"Content-Encoding": "gzip"})
+    with (
+        Loopback(lambda asked: answer) as server,
+        UsageClient(
+            KEY, base_url=server.url, max_in_flight_mb=1, retry=Retry(attempts=1)
+        ) as client,
+    ):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ConnectionFailed, match="larger than 4 MB"):
+                client.usage(*RANGE).totals()
+            assert tracemalloc.get_traced_memory()[1] < 24 * 2**20
+        finally:
+            tracemalloc.stop()
+
+
 def test_gzip_may_come_in_several_members() -> None:
     def members(asked: Asked) -> Answer:
         body = every_bucket(asked).body
@@ -317,6 +340,20 @@ def test_gzip_may_come_in_several_members() -> None:
 
 SPELLINGS = {
     "plain": KEY,
+    "its secret half": KEY[15:],
+    "capitals": KEY.upper(),
+    "apart": " ".join(KEY),
+    "apart, unseen": "\u200b".join(KEY),
+    "two lines": f"{KEY[:20]}\n{KEY[20:]}".encode("unicode_escape").decode(),
+    "full width": "".join(chr(ord(sign) + 0xFEE0) for sign in KEY),
+    "other hyphens": KEY.replace("-", "\u2011"),
+    "hexadecimal": KEY.encode().hex(),
+    "escapes of C": "".join(f"\\\\x{ord(sign):02x}" for sign in KEY),
+    "HTML": "".join(f"&#{ord(sign)};" for sign in KEY),
+    "HTML's names": KEY.replace("-", "&hyphen;"),
+    "mail": KEY.replace("-", "=2D"),
+    "base32": base64.b32encode(KEY.encode()).decode(),
+    "backwards": KEY[::-1],
     "json": KEY.replace("-", "\\u002d"),
     "twice": KEY.replace("-", "\\\\u002d"),
     "percent": KEY.replace("-", "%2d"),
@@ -327,15 +364,64 @@ SPELLINGS = {
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("status", [400, 401, 500])
 def test_no_spelling_of_the_key_comes_back(spelling: str, status: int) -> None:
-    body = b'{"error": {"type": "x", "message": "bad %s"}}' % SPELLINGS[spelling].encode()
+    body = f'{{"error": {{"type": "x", "message": "bad {SPELLINGS[spelling]} here"}}}}'.encode()
     with (
         Loopback(lambda asked: Answer(status=status, body=body)) as server,
         UsageClient(KEY, base_url=server.url, retry=Retry(attempts=1)) as client,
         pytest.raises(ApiError) as caught,
     ):
         client.usage(*RANGE).totals()
+    assert re.search(r"bad \S{0,8}\[key\]\S{0,4} here|HTTP", str(caught.value))
     assert "MARKER" not in str(caught.value)
-    assert SPELLINGS[spelling] not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [KEY, KEY.replace("-", "\\u002d"), KEY.replace("M", "\\u004D")])
+@pytest.mark.parametrize("lookup", ["usage", "workspaces"])
+def test_an_answer_that_holds_the_key_is_not_read(name: str, lookup: str) -> None:
+    """What people are shown of names and models must not be the key that an echo put there."""
+
+    def echo(asked: Asked) -> Answer:
+        body = every_bucket(asked).body if lookup == "usage" else b'{"data": ["claude"]}'
+        return Answer(body=body.replace(b"claude", name.encode()).replace(b'"one"', b'"%s"' % name.encode()))  # fmt: skip
+
+    with Loopback(echo) as server, UsageClient(KEY, base_url=server.url) as client:
+        with pytest.raises(IncompleteReport, match="holds the key itself") as caught:
+            client.usage(*RANGE, group_by="model").by(
+                "model"
+            ) if lookup == "usage" else client.workspaces()
+        assert "MARKER" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 204, 401, 500])
+def test_no_frame_of_an_error_shows_an_answer(status: int) -> None:
+    """What an error tracker keeps of a refusal, with the locals of our frames."""
+    answer = Answer(status=status, body=b'{"data": "%s"}' % KEY.encode(), headers={"location": KEY})
+    with (
+        Loopback(lambda asked: answer) as server,
+        UsageClient(KEY, base_url=server.url, retry=Retry(attempts=1)) as client,
+        pytest.raises(AnthropicUsageError) as caught,
+    ):
+        client.usage(*RANGE).totals()
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [str(frame.locals) for frame in shown.stack if "/anthropic_usage/" in frame.filename]
+    assert ours
+    assert "MARKER" not in "".join(ours)
+
+
+@pytest.mark.parametrize("base", [f"https://x.invalid/{KEY}", f"https://x.invalid/{KEY[15:]}"])
+def test_a_base_url_that_holds_the_key_is_refused(base: str) -> None:
+    with pytest.raises(InvalidQuery, match="holds the key") as caught:
+        UsageClient(KEY, base_url=base)
+    assert "MARKER" not in str(caught.value)
+
+
+def test_what_the_environment_says_is_named_without_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", f"/nowhere/{KEY}")
+    with pytest.raises(InvalidQuery, match="SSL_CERT_FILE") as caught:
+        UsageClient(KEY, base_url="https://x.invalid")
+    assert "MARKER" not in str(caught.value)
 
 
 def test_an_answer_that_is_the_key_does_not_show_it() -> None:
@@ -353,7 +439,7 @@ def test_an_answer_that_is_the_key_does_not_show_it() -> None:
     with (
         Loopback(echo) as server,
         UsageClient(KEY, base_url=server.url) as client,
-        pytest.raises(IncompleteReport, match="not a decimal amount") as caught,
+        pytest.raises(IncompleteReport, match="holds the key itself") as caught,
     ):
         client.cost("2026-02-01", "2026-02-02").totals()
     assert "MARKER" not in str(caught.value)
@@ -462,6 +548,8 @@ def test_a_warning_points_at_whoever_asked() -> None:
         ({"models": "mine"}, {"model": "other"}),
         ({"group_by": "workspace_id", "workspace_ids": "w1"}, {"workspace_id": None}),
         ({"context_window": "0-200k"}, {"context_window": "200k-1M"}),
+        ({"speeds": "standard"}, {"speed": "fast"}),
+        ({"group_by": "speed", "speeds": "fast"}, {"speed": "standard"}),
     ],
 )
 def test_rows_that_contradict_the_question_are_refused(
@@ -494,10 +582,10 @@ def test_a_report_of_unreasonably_many_requests_is_refused_with_their_number() -
 
 
 def test_queries_hash() -> None:
-    from anthropic_usage.query import UsageQuery
+    from anthropic_usage.reports import USAGE
 
-    made = [UsageQuery.create(*RANGE, models=["a"]) for _ in range(2)]
-    assert len({*made, UsageQuery.create(*RANGE, models="b")}) == 2
+    made = [USAGE.ask(*RANGE, models=["a"]) for _ in range(2)]
+    assert len({*made, USAGE.ask(*RANGE, models="b")}) == 2
 
 
 def test_a_client_that_nobody_closed_does_not_keep_the_program() -> None:

@@ -20,7 +20,7 @@ from anthropic_usage import (
     RateLimited,
     Retry,
 )
-from anthropic_usage.flow import Failure, Reply, exchange
+from anthropic_usage.engine.flow import Failure, Reply, exchange
 from hypothesis import given
 from hypothesis import strategies as st
 

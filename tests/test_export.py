@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import io
 import json
+import os
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -22,11 +23,10 @@ from anthropic_usage import (
     UsageClient,
 )
 from anthropic_usage.export import Exported, export
-from anthropic_usage.query import CostQuery, Query, UsageQuery
+from anthropic_usage.reports import COST, USAGE, Query
 from anthropic_usage.simulator import Server, Simulator
 from anthropic_usage.sinks.columns import ParquetSink
 from anthropic_usage.sinks.delimited import CsvSink
-from anthropic_usage.wire import decode
 from clock import NOW
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -34,7 +34,7 @@ from killing import kill_until_done
 from support import quiet
 
 START, END = dt.datetime(2026, 9, 10, tzinfo=dt.UTC), dt.datetime(2026, 11, 3, tzinfo=dt.UTC)
-HOURS = UsageQuery.create(START, END, bucket_width="1h", group_by=["model"])
+HOURS = USAGE.ask(START, END, bucket_width="1h", group_by=["model"])
 
 
 @pytest.fixture
@@ -82,8 +82,29 @@ def test_what_fails_goes_on_where_it_was(
     assert server.requests == []
 
 
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut"])
+def test_a_finished_file_that_is_not_whole_is_written_again(
+    damage: str, client: Any, tmp_path: Path
+) -> None:
+    export(client, HOURS, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    path = min((tmp_path / "out").glob("*.parquet"))
+    path.unlink() if damage == "gone" else os.truncate(path, 0 if damage == "empty" else 50)
+    export(client, HOURS, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"files": 5}', "\0"])
+def test_a_damaged_list_of_an_export_is_one_line(text: str, client: Any, tmp_path: Path) -> None:
+    export(client, HOURS, tmp_path / "out")
+    (tmp_path / "out" / "export.json").write_text(text)
+    with pytest.raises(AnthropicUsageError, match="export.json is damaged") as caught:
+        export(client, HOURS, tmp_path / "out")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_money_is_exact_in_files(client: Any, served: Any, tmp_path: Path) -> None:
-    query = CostQuery.create(START, END, group_by=["description"])
+    query = COST.ask(START, END, group_by=["description"])
     export(client, query, tmp_path / "out")
     table = pq.read_table(sorted((tmp_path / "out").glob("*.parquet")))
     assert sum(table["amount_cents"].to_pylist()) == served[0].ledger.cost(START, END)[()]
@@ -91,11 +112,11 @@ def test_money_is_exact_in_files(client: Any, served: Any, tmp_path: Path) -> No
 
 def test_what_could_still_change_is_read_again(client: Any, served: Any, tmp_path: Path) -> None:
     server = served[1]
-    query = UsageQuery.create("2026-11-01", "2026-11-21", bucket_width="1h")
+    query = USAGE.ask("2026-11-01", "2026-11-21", bucket_width="1h")
     first = export(client, query, tmp_path / "out", asked={"since": "20d"})
     assert first.settled_until == "2026-11-20T14:07:30Z"
     server.requests.clear()
-    later = UsageQuery.create("2026-11-01", "2026-11-20T22:00:00Z", bucket_width="1h")
+    later = USAGE.ask("2026-11-01", "2026-11-20T22:00:00Z", bucket_width="1h")
     again = export(client, later, tmp_path / "out", asked={"since": "20d"})
     assert (again.files, again.kept, len(server.requests)) == (3, 2, 1)
 
@@ -103,9 +124,9 @@ def test_what_could_still_change_is_read_again(client: Any, served: Any, tmp_pat
 def test_a_folder_belongs_to_one_export(client: Any, tmp_path: Path) -> None:
     export(client, HOURS, tmp_path / "out")
     other: list[tuple[Query, str]] = [
-        (CostQuery.create(START, END), "parquet"),
+        (COST.ask(START, END), "parquet"),
         (HOURS, "csv"),
-        (UsageQuery.create(START, END, bucket_width="1h"), "parquet"),
+        (USAGE.ask(START, END, bucket_width="1h"), "parquet"),
     ]
     for query, file_format in other:
         with pytest.raises(InvalidQuery, match="holds another export"):
@@ -137,7 +158,7 @@ DECIMALS = st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?",
 @given(amount=DECIMALS.filter(str.isascii))
 def test_any_decimal_string_survives_to_parquet_and_back(amount: str, tmp_path: Path) -> None:
     """It comes back digit for digit; one that no decimal column can hold is one clear error."""
-    query = CostQuery.create("2025-08-01", "2025-08-02", group_by="description")
+    query = COST.ask("2025-08-01", "2025-08-02", group_by="description")
     body = json.loads((Path(__file__).parent / "samples" / "cost_docs.json").read_text())
     body["data"][0]["results"][0]["amount"] = amount
     exact = Decimal(amount)
@@ -145,7 +166,7 @@ def test_any_decimal_string_survives_to_parquet_and_back(amount: str, tmp_path: 
     fits = (Fraction(exact) * 10**18).denominator == 1 and abs(exact) < 10**18
     try:
         sink = ParquetSink(query, path)
-        sink.add(decode(query, json.dumps(body).encode()))
+        sink.add(query.decode(json.dumps(body).encode()))
         sink.finish()
     except AnthropicUsageError:
         sink.abort()
@@ -158,7 +179,7 @@ def test_any_decimal_string_survives_to_parquet_and_back(amount: str, tmp_path: 
 
 
 def test_spreadsheets_get_no_formulas() -> None:
-    query = CostQuery.create("2025-08-01", "2025-08-02", group_by="description")
+    query = COST.ask("2025-08-01", "2025-08-02", group_by="description")
     body = json.loads((Path(__file__).parent / "samples" / "cost_docs.json").read_text())
     line = body["data"][0]["results"][0]
     for text, safe in (
@@ -171,7 +192,7 @@ def test_spreadsheets_get_no_formulas() -> None:
         ("Opus - Input", "Opus - Input"),
     ):
         body["data"][0]["results"] = [{**line, "description": text, "amount": "-5"}]
-        page = decode(query, json.dumps(body).encode())
+        page = query.decode(json.dumps(body).encode())
         for excel_safe, expected in ((True, safe), (False, text)):
             out = io.StringIO()
             sink = CsvSink(query, out, excel_safe)

@@ -19,11 +19,11 @@ from anthropic_usage import (
     PermissionDenied,
     RateLimited,
     Retry,
-    flow,
 )
-from anthropic_usage.flow import Emit, Failure, Reply, Send, Wait, exchange, walk
-from anthropic_usage.plan import windows
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
+from anthropic_usage.engine import flow
+from anthropic_usage.engine.flow import Emit, Failure, Reply, Send, Wait, exchange, walk
+from anthropic_usage.engine.plan import windows
+from anthropic_usage.reports import CLAUDE_CODE, COST, USAGE, Query
 
 NOW = dt.datetime(2026, 2, 10, 12, tzinfo=dt.UTC)
 DATE = "Tue, 10 Feb 2026 12:00:00 GMT"
@@ -178,7 +178,7 @@ def page(*days: int, more: str | None = None) -> Reply:
 
 
 def usage(start: str = "2026-02-01", end: str = "2026-02-06", **options: Any) -> Query:
-    return UsageQuery.create(start, end, **options)
+    return USAGE.ask(start, end, **options)
 
 
 def pages(query: Query, *replies: Any) -> list[Any]:
@@ -289,12 +289,12 @@ def refusal() -> Reply:
 
 
 def test_a_cost_window_without_a_closed_day_is_empty() -> None:
-    assert pages(CostQuery.create("2026-02-10", "2026-02-11"), refusal()) == []
+    assert pages(COST.ask("2026-02-10", "2026-02-11"), refusal()) == []
 
 
 def test_the_same_refusal_of_a_past_window_is_an_error() -> None:
     with pytest.raises(ApiError, match="ending date must be after"):
-        pages(CostQuery.create("2026-02-01", "2026-02-03"), refusal())
+        pages(COST.ask("2026-02-01", "2026-02-03"), refusal())
 
 
 @pytest.mark.parametrize("status", [413, 504])
@@ -341,7 +341,7 @@ def records(*data: Any, more: str | None = None) -> Reply:
 
 
 def test_claude_code_days_are_proven_too() -> None:
-    query = ClaudeCodeQuery.create("2026-02-01", "2026-02-02")
+    query = CLAUDE_CODE.ask("2026-02-01", "2026-02-02")
     assert len(pages(query, records())) == 1
     (first, second) = pages(
         query, records(record(), more="p2"), records(record(email="b@x.example"))

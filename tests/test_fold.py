@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from anthropic_usage import InvalidQuery, Report
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
-from anthropic_usage.rows import ToolUse
+from anthropic_usage.reports import CLAUDE_CODE, COST, USAGE, Query, ToolUse
 from hypothesis import given
 from hypothesis import strategies as st
 from support import DAY, bucket, report_of, usage_result, utc
@@ -71,7 +70,7 @@ def buckets(results: list[tuple[int, dict[str, Any]]]) -> list[Any]:
 def test_usage_adds_up_however_it_is_grouped_and_cut(
     uses: list[Any], cuts: list[int], dimensions: tuple[str, ...]
 ) -> None:
-    query = UsageQuery.create(*SPAN, group_by=["model", "workspace_id"])
+    query = USAGE.ask(*SPAN, group_by=["model", "workspace_id"])
     results = [
         (
             day,
@@ -113,7 +112,7 @@ def test_usage_adds_up_however_it_is_grouped_and_cut(
 def test_cost_adds_up_to_the_last_digit(
     lines: list[Any], cuts: list[int], dimensions: tuple[str, ...]
 ) -> None:
-    query = CostQuery.create(*SPAN, group_by=["workspace_id", "description"])
+    query = COST.ask(*SPAN, group_by=["workspace_id", "description"])
     results = [
         (
             day,
@@ -140,7 +139,7 @@ def test_cost_adds_up_to_the_last_digit(
 
 @given(USES, CUTS)
 def test_rows_are_the_same_however_pages_are_cut(uses: list[Any], cuts: list[int]) -> None:
-    query = UsageQuery.create(*SPAN, group_by="model")
+    query = USAGE.ask(*SPAN, group_by="model")
     data = buckets([(use[0], usage_result(model=use[1], output_tokens=use[3])) for use in uses])
     whole, cut = report_of(query, data), report_of(query, data, cuts)
     assert list(whole) == list(cut)
@@ -150,7 +149,7 @@ def test_rows_are_the_same_however_pages_are_cut(uses: list[Any], cuts: list[int
 
 @given(USES)
 def test_groups_are_largest_first_and_periods_in_time_order(uses: list[Any]) -> None:
-    query = UsageQuery.create(*SPAN, group_by=["model", "workspace_id"])
+    query = USAGE.ask(*SPAN, group_by=["model", "workspace_id"])
     data = buckets(
         [
             (use[0], usage_result(model=use[1], workspace_id=use[2], output_tokens=use[3]))
@@ -180,7 +179,7 @@ def full(query: Query) -> Report[Any]:
     ],
 )
 def test_weeks_are_iso_weeks_clipped_to_the_range(span: Any, weeks: list[Any]) -> None:
-    rows = full(UsageQuery.create(*span)).by("week")
+    rows = full(USAGE.ask(*span)).by("week")
     found = [
         (f"{row.starting_at:%Y-%m-%d}", (row.ending_at - row.starting_at).days) for row in rows
     ]
@@ -197,14 +196,14 @@ def test_weeks_are_iso_weeks_clipped_to_the_range(span: Any, weeks: list[Any]) -
     ],
 )
 def test_months_end_where_the_calendar_says(span: Any, months: list[Any]) -> None:
-    rows = full(UsageQuery.create(*span)).by("month")
+    rows = full(USAGE.ask(*span)).by("month")
     found = [(row.month, (row.ending_at - row.starting_at).days) for row in rows]
     assert found == months
     assert [row.uncached_input_tokens for row in rows] == [days for _, days in months]
 
 
 def test_hours_add_up_to_days_and_keep_their_own_starts() -> None:
-    report = full(UsageQuery.create("2026-02-01", "2026-02-04", bucket_width="1h"))
+    report = full(USAGE.ask("2026-02-01", "2026-02-04", bucket_width="1h"))
     days = report.by("day")
     assert [(row.day.day, row.uncached_input_tokens) for row in days] == [(1, 24), (2, 24), (3, 24)]
     assert all(row.ending_at - row.starting_at == DAY for row in days)
@@ -215,14 +214,12 @@ def test_hours_add_up_to_days_and_keep_their_own_starts() -> None:
 
 def test_a_part_of_a_day_is_clipped_to_the_range() -> None:
     span = ("2026-02-01T10:00Z", "2026-02-02T03:00Z")
-    first, last = full(UsageQuery.create(*span, bucket_width="1h")).by("day")
+    first, last = full(USAGE.ask(*span, bucket_width="1h")).by("day")
     assert (first.starting_at, first.ending_at) == (utc(2026, 2, 1, 10), utc(2026, 2, 2))
     assert (last.starting_at, last.ending_at) == (utc(2026, 2, 2), utc(2026, 2, 2, 3))
 
 
-@pytest.mark.parametrize(
-    "query", [UsageQuery.create(*SPAN, group_by="model"), CostQuery.create(*SPAN)]
-)
+@pytest.mark.parametrize("query", [USAGE.ask(*SPAN, group_by="model"), COST.ask(*SPAN)])
 def test_totals_of_nothing_are_a_real_zero(query: Query) -> None:
     report = report_of(query, buckets([]))
     row = report.totals()
@@ -234,7 +231,7 @@ def test_totals_of_nothing_are_a_real_zero(query: Query) -> None:
 
 
 def test_totals_of_a_day_without_claude_code_are_a_real_zero() -> None:
-    row = report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), []).totals()
+    row = report_of(CLAUDE_CODE.ask("2026-02-01", "2026-02-02"), []).totals()
     assert (row.num_sessions, row.estimated_cost_usd, row.models) == (0, Decimal(0), ())
     assert type(row.estimated_cost_usd) is Decimal
 
@@ -242,18 +239,18 @@ def test_totals_of_a_day_without_claude_code_are_a_real_zero() -> None:
 @pytest.mark.parametrize(
     ("query", "dimensions", "says"),
     [
-        (UsageQuery.create(*SPAN), ("model",), r"add 'model' to group_by \(nothing is grouped by"),
+        (USAGE.ask(*SPAN), ("model",), r"add 'model' to group_by \(nothing is grouped by"),
         (
-            UsageQuery.create(*SPAN, group_by="speed"),
+            USAGE.ask(*SPAN, group_by="speed"),
             ("speed", "model"),
             r"add 'model' to group_by \(group_by=\['speed'\]\)",
         ),
-        (CostQuery.create(*SPAN), ("workspace_id",), "add 'workspace_id' to group_by"),
-        (CostQuery.create(*SPAN), ("token_type",), "add 'description' to group_by"),
-        (CostQuery.create(*SPAN), ("api_key_id",), "does not know 'api_key_id'"),
-        (UsageQuery.create(*SPAN), ("Week",), "did you mean 'week'"),
-        (UsageQuery.create(*SPAN), ("output_tokens",), "it takes starting_at, api_key_id"),
-        (ClaudeCodeQuery.create(*SPAN), ("actr",), "did you mean 'actor'"),
+        (COST.ask(*SPAN), ("workspace_id",), "add 'workspace_id' to group_by"),
+        (COST.ask(*SPAN), ("token_type",), "add 'description' to group_by"),
+        (COST.ask(*SPAN), ("api_key_id",), "does not know 'api_key_id'"),
+        (USAGE.ask(*SPAN), ("Week",), "did you mean 'week'"),
+        (USAGE.ask(*SPAN), ("output_tokens",), "it takes starting_at, api_key_id"),
+        (CLAUDE_CODE.ask(*SPAN), ("actr",), "did you mean 'actor'"),
     ],
 )
 def test_a_dimension_that_was_not_asked_for_is_refused_with_what_to_add(
@@ -288,7 +285,7 @@ def test_claude_code_groups_keep_their_models_and_tools() -> None:
         record("b", [("opus", 10, 5)], terminal_type="vim"),
         record("a", [("opus", 100, 0.25)], terminal_type="vim", tool_actions=tools),
     ]
-    report = report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), records, (2,))
+    report = report_of(CLAUDE_CODE.ask("2026-02-01", "2026-02-02"), records, (2,))
     a, b = report.by("actor")
     assert (a.actor, b.actor) == ("a", "b")
     assert [(use.model, use.input_tokens) for use in a.models] == [("opus", 101), ("haiku", 2)]
@@ -318,7 +315,7 @@ def test_a_person_is_no_key_of_the_same_spelling_and_one_person_in_any_spelling(
     spellings = ("Ann@corp.example", "ann@CORP.example ", "ann@corp.example")
     records = [record(name, [("opus", 1, 100)]) for name in spellings]
     records += [record("", [("opus", 1, 1)]) | {"actor": actor} for actor in (key, shouted, robot)]
-    report = report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), records)
+    report = report_of(CLAUDE_CODE.ask("2026-02-01", "2026-02-02"), records)
     for dimensions in (("actor",), ("week", "actor"), ("actor", "terminal_type")):
         rows = {(row.actor, row.actor_type): row for row in report.by(*dimensions)}
         assert len(rows) == len(report.by(*dimensions)) == 4
@@ -351,7 +348,7 @@ def test_models_split_tokens_and_cost_and_leave_open_what_no_model_did(
         record(actor, [(model, n, str(cents)) for model, n, cents in models], terminal_type=str(i))
         for i, (actor, models) in enumerate(used)
     ]
-    report = report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), records)
+    report = report_of(CLAUDE_CODE.ask("2026-02-01", "2026-02-02"), records)
     expected: dict[Any, list[Any]] = {}
     for actor, models in used:
         for model, n, cents in models:
@@ -378,13 +375,13 @@ def test_models_split_tokens_and_cost_and_leave_open_what_no_model_did(
 
 
 def test_null_is_a_group_of_its_own_when_grouped_by_it() -> None:
-    query = UsageQuery.create("2026-02-01", "2026-02-02", group_by="workspace_id")
+    query = USAGE.ask("2026-02-01", "2026-02-02", group_by="workspace_id")
     results = [usage_result(workspace_id=None), usage_result(workspace_id="wrkspc_01")]
     rows = report_of(query, [bucket(utc(2026, 2, 1), results)]).by("workspace_id")
     assert {row.workspace_id for row in rows} == {None, "wrkspc_01"}
 
 
 def test_days_tile_the_range() -> None:
-    rows = full(UsageQuery.create(*SPAN)).by("day")
+    rows = full(USAGE.ask(*SPAN)).by("day")
     assert rows[0].starting_at == FIRST
     assert all(a.ending_at == b.starting_at for a, b in itertools.pairwise(rows))

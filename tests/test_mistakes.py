@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from anthropic_usage import AnthropicUsageError, ApiError, IncompleteReport, InvalidQuery
-from anthropic_usage.query import CostQuery, UsageQuery
+from anthropic_usage.reports import COST, USAGE
 from support import (
     DAY,
     Answer,
@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize("asynchronous", [False, True])
 
 
 def bill(*amounts: str) -> Any:
-    query = CostQuery.create("2026-02-01", "2026-02-02")
+    query = COST.ask("2026-02-01", "2026-02-02")
     lines = [{"currency": "USD", "amount": amount} for amount in amounts]
     return report_of(query, [bucket(utc(2026, 2, 1), lines)])
 
@@ -59,7 +59,7 @@ def test_money_is_not_a_float_anywhere() -> None:
 
 
 def test_nested_cache_tokens_are_not_read_as_zero() -> None:
-    query = UsageQuery.create("2026-02-01", "2026-02-02")
+    query = USAGE.ask("2026-02-01", "2026-02-02")
     cache = {"ephemeral_5m_input_tokens": 5_366_278, "ephemeral_1h_input_tokens": 7}
     row = report_of(query, [bucket(utc(2026, 2, 1), [usage_result(cache_creation=cache)])]).totals()
     assert row.cache_creation_5m_input_tokens == 5_366_278
@@ -262,14 +262,14 @@ def test_a_refusal_is_not_an_empty_report(report: str, asynchronous: bool) -> No
 def test_null_is_the_default_workspace_only_where_it_was_asked_for() -> None:
     span = ("2026-02-01", "2026-02-02")
     data = [bucket(utc(2026, 2, 1), [usage_result(workspace_id=None)])]
-    (row,) = report_of(UsageQuery.create(*span, group_by="workspace_id"), data).by("workspace_id")
+    (row,) = report_of(USAGE.ask(*span, group_by="workspace_id"), data).by("workspace_id")
     assert row.workspace_id is None
     assert row.total_tokens > 0
-    asked = UsageQuery.create(*span, group_by="workspace_id")
+    asked = USAGE.ask(*span, group_by="workspace_id")
     assert "workspace_id" in asked.columns()
-    assert "workspace_id" not in UsageQuery.create(*span).columns()
+    assert "workspace_id" not in USAGE.ask(*span).columns()
     with pytest.raises(InvalidQuery, match="add 'workspace_id' to group_by"):
-        report_of(UsageQuery.create(*span), data).by("workspace_id")
+        report_of(USAGE.ask(*span), data).by("workspace_id")
 
 
 @BOTH

@@ -27,11 +27,10 @@ from anthropic_usage import (
     UsageClient,
 )
 from anthropic_usage.credentials import Credentials
-from anthropic_usage.flow import Reply, Send, exchange, walk
+from anthropic_usage.engine.flow import Reply, Send, exchange, walk
+from anthropic_usage.engine.plan import windows
 from anthropic_usage.moments import DAY
-from anthropic_usage.plan import windows
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, UsageQuery
-from anthropic_usage.wire import decode
+from anthropic_usage.reports import CLAUDE_CODE, COST, USAGE
 from clock import NOW
 from support import (
     KEY,
@@ -59,7 +58,7 @@ def locals_of(error: BaseException) -> str:
 
 
 def test_weeks_cut_at_month_ends_do_not_overlap() -> None:
-    query = UsageQuery.create("2026-03-20", "2026-04-20")
+    query = USAGE.ask("2026-03-20", "2026-04-20")
     data = [bucket(query.starting_at + n * DAY, [usage_result()]) for n in range(31)]
     groups = report_of(query, data).by("week", "month")
     for a, b in itertools.pairwise(groups):
@@ -68,11 +67,11 @@ def test_weeks_cut_at_month_ends_do_not_overlap() -> None:
 
 @pytest.mark.parametrize("amount", ["1_000", " 12 ", "١", "+5", ".5", "5."])
 def test_an_estimate_that_is_no_decimal_string_is_refused(amount: str) -> None:
-    query = ClaudeCodeQuery.create("2025-08-08", "2025-08-09")
+    query = CLAUDE_CODE.ask("2025-08-08", "2025-08-09")
     body = json.loads(SAMPLE.read_text())
     body["data"][0]["model_breakdown"][0]["estimated_cost"]["amount"] = amount
     with pytest.raises(IncompleteReport):
-        decode(query, json.dumps(body).encode())
+        query.check(query.decode(json.dumps(body).encode()))
 
 
 @pytest.mark.parametrize("header", ["date", "retry-after"])
@@ -80,7 +79,7 @@ def test_an_estimate_that_is_no_decimal_string_is_refused(amount: str) -> None:
     "value", ["Tue, 10 Feb 99999999999999999999 12:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 -1400"]
 )
 def test_an_impossible_date_header_is_ignored(header: str, value: str) -> None:
-    query = UsageQuery.create(*FEB)
+    query = USAGE.ask(*FEB)
     (window,) = windows(query, NOW)
     data = [bucket(utc(2026, 2, n), []) for n in (1, 2)]
     replies = [Reply(429, {header: value}, b""), Reply(200, {header: value}, page(data))]
@@ -91,10 +90,10 @@ def test_an_impossible_date_header_is_ignored(header: str, value: str) -> None:
 @pytest.mark.parametrize("report", ["usage", "claude_code"])
 def test_a_moment_that_utc_cannot_hold_is_an_incomplete_report(start: str, report: str) -> None:
     if report == "usage":
-        query = UsageQuery.create(*FEB)
+        query = USAGE.ask(*FEB)
         data = [{"starting_at": start, "ending_at": start, "results": []}]
     else:
-        query = ClaudeCodeQuery.create("2026-02-01", "2026-02-02")
+        query = CLAUDE_CODE.ask("2026-02-01", "2026-02-02")
         data = json.loads(SAMPLE.read_text())["data"]
         data[0]["date"] = start
     (window,) = windows(query, NOW)
@@ -105,17 +104,17 @@ def test_a_moment_that_utc_cannot_hold_is_an_incomplete_report(start: str, repor
 @pytest.mark.parametrize("span", [(pd.NaT, "2026-02-03"), ("2026-02-01", pd.NaT)])
 def test_not_a_time_is_refused(span: Any) -> None:
     with pytest.raises(InvalidQuery):
-        UsageQuery.create(*span)
+        USAGE.ask(*span)
 
 
 @pytest.mark.parametrize("width", [["1d"], {"1d": 1}, set()])
 def test_a_width_of_another_type_is_refused(width: Any) -> None:
     with pytest.raises(InvalidQuery):
-        UsageQuery.create(*FEB, bucket_width=width)
+        USAGE.ask(*FEB, bucket_width=width)
 
 
 def test_a_range_at_the_end_of_time_is_one_window_or_refused() -> None:
-    query = CostQuery.create("9999-12-15", "9999-12-20")
+    query = COST.ask("9999-12-15", "9999-12-20")
     assert len(list(windows(query, NOW))) == 1
 
 
@@ -214,7 +213,7 @@ def test_a_drop_says_why(asynchronous: bool) -> None:
 
 
 def test_an_empty_reason_still_says_what_happened() -> None:
-    from anthropic_usage.transport import Settings, _failure
+    from anthropic_usage.engine.transport import Settings, _failure
 
     said = _failure(httpx.ReadError(""), Settings(credentials=Credentials(KEY)))
     assert "ReadError" in said.reason
@@ -237,7 +236,7 @@ def test_a_missing_frame_library_is_named_before_anything_is_asked(
 
 
 def test_records_that_differ_in_what_is_unknown_are_two() -> None:
-    query = ClaudeCodeQuery.create("2025-08-08", "2025-08-09")
+    query = CLAUDE_CODE.ask("2025-08-08", "2025-08-09")
     (record,) = json.loads(SAMPLE.read_text())["data"]
     record["date"] = "2025-08-08T00:00:00Z"
     data = [{**record, "ide": "vim"}, {**record, "ide": "emacs"}]
@@ -293,7 +292,7 @@ def test_loopback_is_never_asked_through_a_proxy(asynchronous: bool, monkeypatch
 
 def test_time_outs_are_counted_not_attempts() -> None:
     """A first 504 after a 429 is no reason to halve: it gets its second chance."""
-    query = UsageQuery.create("2026-02-01", "2026-02-05")
+    query = USAGE.ask("2026-02-01", "2026-02-05")
     (window,) = windows(query, NOW)
     flow = walk(query, window, QUICK, lambda: NOW)
     assert isinstance(next(flow), Send)
@@ -304,14 +303,14 @@ def test_time_outs_are_counted_not_attempts() -> None:
 
 
 def test_rows_are_hashable_alike() -> None:
-    query = ClaudeCodeQuery.create("2025-08-08", "2025-08-09")
+    query = CLAUDE_CODE.ask("2025-08-08", "2025-08-09")
     (record,) = json.loads(SAMPLE.read_text())["data"]
     record["date"] = "2025-08-08T00:00:00Z"
     assert len(set(report_of(query, [record]))) == 1
 
 
 def test_a_collected_report_is_readable() -> None:
-    query = UsageQuery.create("2026-02-01", "2026-02-02")
+    query = USAGE.ask("2026-02-01", "2026-02-02")
     broken = usage_result()
     del broken["output_tokens"]
     with pytest.raises(IncompleteReport):
@@ -370,7 +369,7 @@ def test_a_key_warning_points_at_the_caller(asynchronous: bool) -> None:
 
 
 def test_no_grouping_may_be_said_as_none() -> None:
-    assert UsageQuery.create(*FEB, group_by=None).group_by == ()
+    assert USAGE.ask(*FEB, group_by=None).group_by == ()
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

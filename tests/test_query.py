@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from anthropic_usage import AsyncUsageClient, InvalidQuery, UsageClient
-from anthropic_usage.plan import halves, windows
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, UsageQuery
+from anthropic_usage.engine.plan import halves, windows
+from anthropic_usage.reports import CLAUDE_CODE, COST, USAGE
 from anthropic_usage.simulator import Server, Simulator
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,27 +107,27 @@ def test_what_the_cost_report_does_not_take_is_no_argument() -> None:
     ],
 )
 def test_a_moment_can_be_written_in_many_ways(written: Any) -> None:
-    query = UsageQuery.create(written, "2026-03-01")
+    query = USAGE.ask(written, "2026-03-01")
     assert query.starting_at == utc(2026, 2, 1)
     assert query.starting_at.utcoffset() == dt.timedelta()
 
 
 def test_every_bucket_that_the_range_touches_is_in_it() -> None:
-    query = UsageQuery.create("2026-02-01T15:00:00Z", "2026-02-28T23:59:59Z")
+    query = USAGE.ask("2026-02-01T15:00:00Z", "2026-02-28T23:59:59Z")
     assert (query.starting_at, query.ending_at) == (utc(2026, 2, 1), utc(2026, 3, 1))
-    hours = UsageQuery.create("2026-02-01T15:10:00Z", "2026-02-01T17:00:00Z", bucket_width="1h")
+    hours = USAGE.ask("2026-02-01T15:10:00Z", "2026-02-01T17:00:00Z", bucket_width="1h")
     assert (hours.starting_at, hours.ending_at) == (utc(2026, 2, 1, 15), utc(2026, 2, 1, 17))
 
 
 def test_one_string_or_several_without_repeats() -> None:
-    one = UsageQuery.create(*FEBRUARY, group_by="model", models="claude-opus-5")
+    one = USAGE.ask(*FEBRUARY, group_by="model", models="claude-opus-5")
     assert (one.group_by, one.filters) == (("model",), {"models": ("claude-opus-5",)})
-    several = UsageQuery.create(*FEBRUARY, group_by=(d for d in ["model", "speed", "model"]))
+    several = USAGE.ask(*FEBRUARY, group_by=(d for d in ["model", "speed", "model"]))
     assert several.group_by == ("model", "speed")
 
 
 def test_the_wire_names() -> None:
-    query = UsageQuery.create(
+    query = USAGE.ask(
         *FEBRUARY,
         group_by=["model", "workspace_id"],
         service_tiers=["batch"],
@@ -153,13 +153,13 @@ def test_the_wire_names() -> None:
 
 @pytest.mark.parametrize("options", [{"group_by": "speed"}, {"speeds": "fast"}])
 def test_speed_brings_its_beta_header(options: dict[str, Any]) -> None:
-    query = UsageQuery.create(*FEBRUARY, **options)
+    query = USAGE.ask(*FEBRUARY, **options)
     headers = query.request(query.starting_at, query.ending_at, None)["headers"]
     assert headers["anthropic-beta"] == "fast-mode-2026-02-01"
 
 
 def test_claude_code_asks_for_days() -> None:
-    query = ClaudeCodeQuery.create("2026-02-01T12:00:00Z", "2026-02-03")
+    query = CLAUDE_CODE.ask("2026-02-01T12:00:00Z", "2026-02-03")
     asked = [query.request(w.starting_at, w.ending_at, None) for w in windows(query, NOW)]
     assert [request["params"]["starting_at"] for request in asked] == ["2026-02-01", "2026-02-02"]
 
@@ -173,7 +173,7 @@ def test_windows_tile_the_range_exactly_once(
     start: dt.datetime, span: dt.timedelta, width: str
 ) -> None:
     end = min(start + span, dt.datetime(2026, 11, 20))
-    query = UsageQuery.create(start, end, bucket_width=width)
+    query = USAGE.ask(start, end, bucket_width=width)
     tiles = list(windows(query, NOW))
     assert tiles[0].starting_at == query.starting_at <= start.replace(tzinfo=dt.UTC)
     assert tiles[-1].ending_at == query.ending_at >= end.replace(tzinfo=dt.UTC)
@@ -181,14 +181,14 @@ def test_windows_tile_the_range_exactly_once(
         assert tile.ending_at == following.starting_at
     assert all(dt.timedelta() < t.ending_at - t.starting_at <= query.window for t in tiles)
     buckets = (query.ending_at - query.starting_at) // query.width
-    most = UsageQuery.WIDTHS[width][1]
+    most = USAGE.widths[width].most
     assert len(tiles) == -(-buckets // most)
 
 
 @given(MOMENTS, st.integers(1, 2000), WIDTHS)
 def test_halves_are_the_whole(start: dt.datetime, buckets: int, width: str) -> None:
-    length = UsageQuery.WIDTHS[width][0]
-    query = UsageQuery.create(start, start + buckets * length, bucket_width=width)
+    length = USAGE.widths[width].length
+    query = USAGE.ask(start, start + buckets * length, bucket_width=width)
     (whole, *_) = windows(query, NOW + DAY * 3000)
     parts = halves(whole, length)
     assert parts[0].starting_at == whole.starting_at
@@ -201,11 +201,11 @@ def test_halves_are_the_whole(start: dt.datetime, buckets: int, width: str) -> N
 
 
 def test_a_range_far_into_the_future_is_not_asked_for() -> None:
-    query = UsageQuery.create("2026-11-19", "2126-01-01", bucket_width="1m")
+    query = USAGE.ask("2026-11-19", "2126-01-01", bucket_width="1m")
     tiles = list(windows(query, NOW))
     assert tiles[-1].ending_at == NOW + DAY
-    assert len(list(windows(CostQuery.create("2100-01-01", "2101-01-01"), NOW))) == 1
+    assert len(list(windows(COST.ask("2100-01-01", "2101-01-01"), NOW))) == 1
 
 
 def test_ninety_days_take_three_requests() -> None:
-    assert len(list(windows(UsageQuery.create("2026-06-01", "2026-08-30"), NOW))) == 3
+    assert len(list(windows(USAGE.ask("2026-06-01", "2026-08-30"), NOW))) == 3

@@ -22,9 +22,8 @@ from anthropic_usage import (
     MissingExtra,
     UsageClient,
 )
-from anthropic_usage.fold import Fold
+from anthropic_usage.engine.fold import Fold
 from anthropic_usage.simulator import Server, Simulator
-from anthropic_usage.wire import UsagePage, decode, usage_results
 from clock import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,13 +145,14 @@ def test_groups_are_largest_first_within_their_period(client: Any) -> None:
 
 
 def test_what_was_not_asked_for_is_an_error_not_a_column_of_none(client: Any, served: Any) -> None:
-    with pytest.raises(InvalidQuery, match=r"add 'model' to group_by"):
-        client.usage(START, END, group_by="workspace_id").by("model")
-    with pytest.raises(InvalidQuery, match="add 'description' to group_by"):
-        client.cost(START, END).by("model")
     with pytest.raises(InvalidQuery, match="did you mean 'model'"):
         client.usage(START, END).by("modle")
     assert served[1].requests == []
+    # What is held in memory cannot be asked for more.
+    with pytest.raises(InvalidQuery, match=r"add 'model' to group_by"):
+        client.usage(START, END, group_by="workspace_id").collect().by("model")
+    with pytest.raises(InvalidQuery, match="add 'description' to group_by"):
+        client.cost(START, END).collect().by("model")
 
 
 def test_a_time_without_use_is_a_real_zero(client: Any) -> None:
@@ -354,9 +354,9 @@ RESULT = {
 def test_however_pages_are_cut_sums_are_the_same(
     buckets: list[list[tuple[str, int]]], cuts: list[int]
 ) -> None:
-    from anthropic_usage.query import UsageQuery
+    from anthropic_usage.reports import USAGE
 
-    query = UsageQuery.create("2026-01-30", "2026-03-01", group_by="model")
+    query = USAGE.ask("2026-01-30", "2026-03-01", group_by="model")
     entries = [
         {
             "starting_at": f"{query.starting_at + number * query.width:%Y-%m-%dT%H:%M:%SZ}",
@@ -366,11 +366,9 @@ def test_however_pages_are_cut_sums_are_the_same(
         for number, results in enumerate(buckets)
     ]
 
-    def page(part: list[Any]) -> UsagePage:
+    def page(part: list[Any]) -> Any:
         body = json.dumps({"data": part, "has_more": False, "next_page": None}).encode()
-        page = decode(query, body)
-        assert isinstance(page, UsagePage)
-        return page
+        return query.decode(body)
 
     edges = [0, *sorted({cut for cut in cuts if cut < len(entries)}), len(entries)]
     for dimensions in ((), ("model",), ("week",), ("month", "model")):
@@ -381,4 +379,4 @@ def test_however_pages_are_cut_sums_are_the_same(
         assert whole.rows() == parts.rows()
         outputs = [n for results in buckets for _, n in results]
         assert sum(row.output_tokens for row in parts.rows()) == sum(outputs)  # type: ignore[attr-defined]
-    assert sum(len(usage_results(b)) for b in page(entries).data) == len(outputs)
+    assert len(list(query.rows(page(entries)))) == len(outputs)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 from anthropic_usage import ApiError, ConnectionFailed, RateLimited, Retry
-from anthropic_usage.flow import Failure, Reply, Send, Wait, exchange
+from anthropic_usage.engine.flow import Failure, Reply, Send, Wait, exchange
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -11,18 +11,17 @@ from typing import Any
 import pytest
 from anthropic_usage import ApiError, ClaudeCodeRow, CostRow, IncompleteReport, Retry, UsageRow
 from anthropic_usage import UsageClient as Client
-from anthropic_usage.flow import Reply, exchange
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
-from anthropic_usage.wire import decode, rows
+from anthropic_usage.engine.flow import Reply, exchange
+from anthropic_usage.reports import CLAUDE_CODE, COST, USAGE, Query
 from support import KEY, Answer, Loopback
 
 SAMPLES = Path(__file__).parent / "samples"
 NAMES = sorted(path.stem for path in SAMPLES.glob("*.json"))
 KINDS = {"usage": UsageRow, "cost": CostRow, "claude": ClaudeCodeRow}
 QUERIES: dict[str, Query] = {
-    "usage": UsageQuery.create("2025-08-01", "2025-08-02"),
-    "cost": CostQuery.create("2025-08-01", "2025-08-02"),
-    "claude": ClaudeCodeQuery.create("2025-08-01", "2025-08-02"),
+    "usage": USAGE.ask("2025-08-01", "2025-08-02"),
+    "cost": COST.ask("2025-08-01", "2025-08-02"),
+    "claude": CLAUDE_CODE.ask("2025-08-01", "2025-08-02"),
 }
 
 
@@ -34,7 +33,7 @@ def body_of(name: str) -> bytes:
 def test_a_published_report_decodes(name: str) -> None:
     kind = name.split("_")[0]
     published = json.loads(body_of(name))
-    found = list(rows(QUERIES[kind], decode(QUERIES[kind], body_of(name))))
+    found = list(QUERIES[kind].rows(QUERIES[kind].decode(body_of(name))))
     entries = published["data"]
     if kind != "claude":
         entries = [result for bucket in entries for result in bucket["results"]]
@@ -90,7 +89,7 @@ def test_a_published_lookup_decodes(name: str) -> None:
 def usage(changes: dict[str, Any]) -> list[Any]:
     body = json.loads(body_of("usage_messages_docs"))
     body["data"][0]["results"][0].update(changes)
-    return list(rows(QUERIES["usage"], decode(QUERIES["usage"], json.dumps(body).encode())))
+    return list(QUERIES["usage"].rows(QUERIES["usage"].decode(json.dumps(body).encode())))
 
 
 @pytest.mark.parametrize("tokens", ["1", 1.5, -0.5, [], {}, None, True])
@@ -109,7 +108,7 @@ def test_dimensions_may_be_missing_null_or_new(dimension: str) -> None:
     body = json.loads(body_of("usage_messages_docs"))
     body["data"][0]["results"][0].pop(dimension, None)
     query = QUERIES["usage"]
-    (row,) = rows(query, decode(query, json.dumps(body).encode()))
+    (row,) = query.rows(query.decode(json.dumps(body).encode()))
     assert getattr(row, dimension) is None
     assert getattr(usage({dimension: None})[0], dimension) is None
     assert getattr(usage({dimension: "never-seen"})[0], dimension) == "never-seen"
@@ -120,13 +119,13 @@ def test_a_bucket_must_say_when_it_is(moment: Any) -> None:
     body = json.loads(body_of("cost_docs"))
     body["data"][0]["starting_at"] = moment
     with pytest.raises(IncompleteReport, match=r"starting_at"):
-        decode(QUERIES["cost"], json.dumps(body).encode())
+        QUERIES["cost"].decode(json.dumps(body).encode())
 
 
 def test_moments_are_given_in_utc() -> None:
     body = json.loads(body_of("cost_docs"))
     body["data"][0]["starting_at"] = "2025-08-01T02:00:00+02:00"
-    (row,) = rows(QUERIES["cost"], decode(QUERIES["cost"], json.dumps(body).encode()))
+    (row,) = QUERIES["cost"].rows(QUERIES["cost"].decode(json.dumps(body).encode()))
     assert row.as_dict()["starting_at"].utcoffset() == dt.timedelta()
     assert row.as_dict()["starting_at"] == dt.datetime(2025, 8, 1, tzinfo=dt.UTC)
 
@@ -138,7 +137,7 @@ def test_moments_are_given_in_utc() -> None:
 def test_an_amount_is_its_own_digits_in_cents(written: str, cents: str) -> None:
     body = json.loads(body_of("cost_docs"))
     body["data"][0]["results"][0]["amount"] = written
-    (row,) = rows(QUERIES["cost"], decode(QUERIES["cost"], json.dumps(body).encode()))
+    (row,) = QUERIES["cost"].rows(QUERIES["cost"].decode(json.dumps(body).encode()))
     assert isinstance(row, CostRow)
     assert row.amount_cents == Decimal(cents)
     assert row.amount_usd == Decimal(cents) / 100
@@ -150,14 +149,14 @@ def test_a_number_where_a_decimal_string_belongs_is_refused() -> None:
     body = json.loads(body_of("cost_docs"))
     body["data"][0]["results"][0]["amount"] = 123.45
     with pytest.raises(IncompleteReport, match=r"amount"):
-        decode(QUERIES["cost"], json.dumps(body).encode())
+        QUERIES["cost"].check(QUERIES["cost"].decode(json.dumps(body).encode()))
 
 
 @pytest.mark.parametrize("actor", [{}, {"type": 5}, {"type": "new", "n": 1}, {"x": ["y"]}])
 def test_an_actor_of_any_kind_is_read(actor: dict[str, Any]) -> None:
     body = json.loads(body_of("claude_code_docs"))
     body["data"][0]["actor"] = actor
-    (row,) = rows(QUERIES["claude"], decode(QUERIES["claude"], json.dumps(body).encode()))
+    (row,) = QUERIES["claude"].rows(QUERIES["claude"].decode(json.dumps(body).encode()))
     assert row.as_dict()["actor"] is None
 
 

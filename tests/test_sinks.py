@@ -25,7 +25,7 @@ from anthropic_usage import (
     Report,
     UsageRow,
 )
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, UsageQuery
+from anthropic_usage.reports import CLAUDE_CODE, COST, USAGE
 from hypothesis import given
 from hypothesis import strategies as st
 from support import DAY, Loopback, bucket, every_bucket, read, report_of, usage_result, utc
@@ -36,7 +36,7 @@ AMOUNTS = ["123.45", "94.662", "0.000000001", "-17", "1e2", "0", "99999999999.12
 
 
 def cost(amounts: list[str] = AMOUNTS, holes: bool = False) -> Report[Any]:
-    query = CostQuery.create("2026-02-01", "2026-02-04", group_by=["description", "workspace_id"])
+    query = COST.ask("2026-02-01", "2026-02-04", group_by=["description", "workspace_id"])
     lines = [
         {"currency": "USD", "amount": amount, "description": f'Line "{n}",\nwith all, 日本'}
         for n, amount in enumerate(amounts)
@@ -46,7 +46,7 @@ def cost(amounts: list[str] = AMOUNTS, holes: bool = False) -> Report[Any]:
 
 
 def usage() -> Report[Any]:
-    query = UsageQuery.create("2026-02-01", "2026-02-03", group_by=["model", "workspace_id"])
+    query = USAGE.ask("2026-02-01", "2026-02-03", group_by=["model", "workspace_id"])
     results = [
         usage_result(model="opus", workspace_id=None, output_tokens=2**62),
         usage_result(model="haiku", workspace_id="wrkspc_01"),
@@ -57,7 +57,7 @@ def usage() -> Report[Any]:
 def code() -> Report[Any]:
     (record,) = json.loads((SAMPLES / "claude_code_docs.json").read_text())["data"]
     record |= {"date": "2026-02-01T00:00:00Z", "is_remote": False}
-    return report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), [record])
+    return report_of(CLAUDE_CODE.ask("2026-02-01", "2026-02-02"), [record])
 
 
 MAKERS = {"cost": cost, "usage": usage, "claude_code": code}
@@ -154,7 +154,7 @@ def test_frames_hold_decimals_and_whole_numbers() -> None:
 
 
 def test_an_empty_report_is_an_empty_table_of_the_same_columns(tmp_path: Path) -> None:
-    query = UsageQuery.create("2026-02-01", "2026-02-02", group_by="model")
+    query = USAGE.ask("2026-02-01", "2026-02-02", group_by="model")
     empty = report_of(query, [bucket(FIRST)])
     assert empty.to_arrow().num_rows == 0
     assert empty.to_arrow().schema.names == list(query.columns())
@@ -164,7 +164,7 @@ def test_an_empty_report_is_an_empty_table_of_the_same_columns(tmp_path: Path) -
 
 
 def test_a_number_no_column_holds_is_one_clear_error() -> None:
-    query = UsageQuery.create("2026-02-01", "2026-02-02")
+    query = USAGE.ask("2026-02-01", "2026-02-02")
     for tokens in (2**63, 2**63 - 1):
         # The second one fits its own column, but not the one of the totals.
         report = report_of(query, [bucket(FIRST, [usage_result(output_tokens=tokens)])])

@@ -25,7 +25,8 @@ from anthropic_usage import (
     Retry,
 )
 from anthropic_usage.credentials import Credentials
-from anthropic_usage.flow import Part, Wait
+from anthropic_usage.engine.flow import Wait
+from anthropic_usage.reports import Part
 from support import (
     KEY,
     MARKER,

@@ -16,9 +16,9 @@ from anthropic_usage import (
     InvalidQuery,
     Report,
 )
-from anthropic_usage.flow import Part, Reply, walk
-from anthropic_usage.plan import windows
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
+from anthropic_usage.engine.flow import Reply, walk
+from anthropic_usage.engine.plan import windows
+from anthropic_usage.reports import CLAUDE_CODE, COST, USAGE, Part, Query
 from hypothesis import given
 from hypothesis import strategies as st
 from support import DAY, QUICK, WIDTHS, bucket, drive, page, pages, report_of, usage_result, utc
@@ -27,8 +27,8 @@ START = utc(2026, 2, 1)
 LATER = utc(2026, 6, 1)
 
 
-def query_of(buckets: int, width: str = "1d", **options: Any) -> UsageQuery:
-    return UsageQuery.create(START, START + buckets * WIDTHS[width], bucket_width=width, **options)
+def query_of(buckets: int, width: str = "1d", **options: Any) -> Query:
+    return USAGE.ask(START, START + buckets * WIDTHS[width], bucket_width=width, **options)
 
 
 def data_of(query: Query) -> list[Any]:
@@ -120,7 +120,7 @@ NOON = utc(2026, 2, 10, 12)
 def test_settled_until_is_how_far_nothing_can_change(
     ends: dt.datetime, last: dt.datetime, settled: dt.datetime
 ) -> None:
-    query = UsageQuery.create(START, ends)
+    query = USAGE.ask(START, ends)
     data = [bucket(START + n * DAY, [usage_result()]) for n in range((last - START).days)]
     report = report_of(query, data, now=NOON)
     assert report.settled_until is None
@@ -132,7 +132,7 @@ def test_settled_until_is_how_far_nothing_can_change(
 @pytest.mark.parametrize(("hour", "whole"), [(0, True), (1, False), (12, False)])
 def test_a_day_may_be_missing_only_while_it_is_new(hour: int, whole: bool) -> None:
     """The 9th may be missing for an hour after its end; from then on it is a hole."""
-    query = UsageQuery.create(START, utc(2026, 2, 10))
+    query = USAGE.ask(START, utc(2026, 2, 10))
     data = [bucket(START + n * DAY) for n in range(8)]
     report = report_of(query, data, now=utc(2026, 2, 10, hour))
     if whole:
@@ -170,7 +170,7 @@ def days(first: dt.datetime, count: int) -> list[Any]:
 
 def test_a_cost_range_that_begins_today_is_a_clear_sentence() -> None:
     now = utc(2026, 3, 1, 9)
-    query = CostQuery.create("2026-03-01", now)
+    query = COST.ask("2026-03-01", now)
     with pytest.raises(InvalidQuery, match="no day from 2026-03-01 on has closed yet") as caught:
         cost_report([[REFUSED]], query, now).totals()
     assert "2026-03-02T00:00:00Z" in str(caught.value)
@@ -178,7 +178,7 @@ def test_a_cost_range_that_begins_today_is_a_clear_sentence() -> None:
 
 def test_a_later_cost_window_without_a_closed_day_is_simply_the_end() -> None:
     now = utc(2026, 2, 1, 9)
-    query = CostQuery.create("2026-01-01", "2026-02-02")
+    query = COST.ask("2026-01-01", "2026-02-02")
     report = cost_report([pages(days(utc(2026, 1, 1), 31)), [REFUSED]], query, now)
     assert report.totals().amount_usd == 31
     assert report.settled_until == utc(2026, 2, 1)
@@ -186,7 +186,7 @@ def test_a_later_cost_window_without_a_closed_day_is_simply_the_end() -> None:
 
 def test_a_refusal_in_the_middle_of_a_cost_range_is_an_error() -> None:
     now = utc(2026, 4, 1, 9)
-    query = CostQuery.create("2026-01-01", "2026-02-02")
+    query = COST.ask("2026-01-01", "2026-02-02")
     report = cost_report([[REFUSED], pages(days(utc(2026, 2, 1), 1))], query, now)
     with pytest.raises(ApiError, match="ending date must be after"):
         report.totals()
@@ -195,7 +195,7 @@ def test_a_refusal_in_the_middle_of_a_cost_range_is_an_error() -> None:
 def test_windows_must_join_up() -> None:
     """A first window that ends early is fine by itself, but not when a later one has data."""
     now = utc(2026, 2, 1, 0, 30)
-    query = CostQuery.create("2026-01-01", "2026-02-02")
+    query = COST.ask("2026-01-01", "2026-02-02")
     short = pages(days(utc(2026, 1, 1), 30))
     assert cost_report([short, pages([])], query, now).totals().amount_usd == 30
     report = cost_report([short, pages(days(utc(2026, 2, 1), 1))], query, now)
@@ -206,11 +206,11 @@ def test_windows_must_join_up() -> None:
 def test_another_400_is_never_an_empty_report() -> None:
     body = json.dumps({"error": {"type": "invalid_request_error", "message": "Bad."}}).encode()
     now = utc(2026, 3, 1, 9)
-    for query in (CostQuery.create("2026-03-01", now), UsageQuery.create("2026-03-01", now)):
+    for query in (COST.ask("2026-03-01", now), USAGE.ask("2026-03-01", now)):
         with pytest.raises(ApiError, match="400 invalid_request_error: Bad"):
             cost_report([[Reply(400, {}, body)]], query, now).totals()
     with pytest.raises(ApiError, match="ending date"):
-        cost_report([[REFUSED]], UsageQuery.create("2026-03-01", now), now).totals()
+        cost_report([[REFUSED]], USAGE.ask("2026-03-01", now), now).totals()
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -231,7 +231,7 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def code(*records: Any, cuts: tuple[int, ...] = ()) -> Report[Any]:
-    return report_of(ClaudeCodeQuery.create("2026-02-01", "2026-02-02"), records, cuts, LATER)
+    return report_of(CLAUDE_CODE.ask("2026-02-01", "2026-02-02"), records, cuts, LATER)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +253,17 @@ def test_two_api_keys_of_one_name_may_have_equal_records() -> None:
     key = {"type": "api_actor", "api_key_name": "ci"}
     assert code(record(actor=key), record(actor=key)).totals().num_sessions == 2
     assert code(*[record(actor=key)] * 3, cuts=(2,)).totals().num_sessions == 3
+
+
+@pytest.mark.parametrize("cuts", [(), (1,)])
+def test_a_persons_record_that_comes_again_is_refused(cuts: tuple[int, ...]) -> None:
+    """Whatever the order of its keys, in it and deeper down; an address is one person's."""
+    first, between = record(), record(terminal_type="tmux")
+    deeper = {**first, "core_metrics": dict(reversed(first["core_metrics"].items()))}
+    for again in (first, dict(reversed(first.items())), deeper):
+        with pytest.raises(IncompleteReport, match="a record of a person .* came twice"):
+            code(first, between, again, cuts=cuts).totals()
+    assert code(first, {**first, "new_field": 1}, cuts=cuts).totals().num_sessions == 2
 
 
 def test_a_page_of_records_that_comes_again_is_refused() -> None:
@@ -287,9 +298,9 @@ def test_a_broken_cursor_is_refused_in_every_report(
     report: str, body: dict[str, Any], says: str
 ) -> None:
     query: Query = {
-        "usage": UsageQuery.create("2026-02-01", "2026-02-02"),
-        "cost": CostQuery.create("2026-02-01", "2026-02-02"),
-        "claude_code": ClaudeCodeQuery.create("2026-02-01", "2026-02-02"),
+        "usage": USAGE.ask("2026-02-01", "2026-02-02"),
+        "cost": COST.ask("2026-02-01", "2026-02-02"),
+        "claude_code": CLAUDE_CODE.ask("2026-02-01", "2026-02-02"),
     }[report]
     data = [record()] if report == "claude_code" else [bucket(START)]
     whole = {"data": data, "has_more": False, "next_page": None, **body}

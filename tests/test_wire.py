@@ -12,17 +12,24 @@ from typing import Any
 import pytest
 from anthropic_usage import AnthropicUsageError, IncompleteReport
 from anthropic_usage.money import dollars, parse_amount, plain, total
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
-from anthropic_usage.rows import ClaudeCodeRow, CostRow, ToolUse, UsageRow
-from anthropic_usage.wire import decode, rows
+from anthropic_usage.reports import (
+    CLAUDE_CODE,
+    COST,
+    USAGE,
+    ClaudeCodeRow,
+    CostRow,
+    Query,
+    ToolUse,
+    UsageRow,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 SAMPLES = Path(__file__).parent / "samples"
 QUERIES: dict[str, Query] = {
-    "usage_messages_docs": UsageQuery.create("2025-08-01", "2025-08-02"),
-    "cost_docs": CostQuery.create("2025-08-01", "2025-08-02"),
-    "claude_code_docs": ClaudeCodeQuery.create("2025-08-08", "2025-08-09"),
+    "usage_messages_docs": USAGE.ask("2025-08-01", "2025-08-02"),
+    "cost_docs": COST.ask("2025-08-01", "2025-08-02"),
+    "claude_code_docs": CLAUDE_CODE.ask("2025-08-08", "2025-08-09"),
 }
 
 
@@ -32,7 +39,7 @@ def sample(name: str) -> Any:
 
 def read(name: str, body: Any) -> list[Any]:
     query = QUERIES[name]
-    return list(rows(query, decode(query, json.dumps(body).encode())))
+    return list(query.rows(query.decode(json.dumps(body).encode())))
 
 
 def test_row_fields_are_the_documented_ones() -> None:
@@ -162,7 +169,7 @@ def test_dollars_only() -> None:
 def test_an_estimate_is_read_digit_by_digit(written: str, cents: str) -> None:
     text = json.dumps(sample("claude_code_guide")).replace('"amount": 141', f'"amount": {written}')
     query = QUERIES["claude_code_docs"]
-    (row,) = rows(query, decode(query, text.encode()))
+    (row,) = query.rows(query.decode(text.encode()))
     assert row.estimated_cost_usd * 100 == Decimal(cents)  # type: ignore[attr-defined]
 
 
@@ -199,7 +206,7 @@ def test_damaged_bytes_only_ever_raise_our_own_error(data: st.DataObject, name: 
             del body[at : at + data.draw(st.integers(1, 9))]
     query = QUERIES[name]
     try:
-        for row in rows(query, decode(query, bytes(body))):
+        for row in query.rows(query.decode(bytes(body))):
             row.as_dict()
     except AnthropicUsageError:
         pass

@@ -7,8 +7,7 @@ from typing import Any, get_args
 import pytest
 from anthropic_admin_client.models.usage_group_by import UsageGroupBy
 from anthropic_usage import InvalidQuery
-from anthropic_usage.query import FILTERS, CostQuery, UsageQuery
-from anthropic_usage.rows import CostRow, UsageRow
+from anthropic_usage.reports import COST, USAGE, CostRow, UsageRow
 from clock import NOW
 from support import DAY, KEY, Answer, Asked, Loopback, every_bucket, page, read, utc
 
@@ -170,38 +169,38 @@ def test_a_smaller_page_still_reads_the_report_to_its_end() -> None:
 )
 def test_an_unknown_dimension_names_the_nearest_one(wrong: str, right: str) -> None:
     with pytest.raises(InvalidQuery, match=rf"{wrong!r} \(did you mean {right!r}\?\)"):
-        UsageQuery.create(*FEBRUARY, group_by=wrong)
+        USAGE.ask(*FEBRUARY, group_by=wrong)
 
 
 def test_every_documented_dimension_can_be_grouped_by() -> None:
     assert set(get_args(UsageGroupBy)) == set(UsageRow.DIMENSIONS)
     for name in UsageRow.DIMENSIONS:
-        assert UsageQuery.create(*FEBRUARY, group_by=name).dimensions == (name,)
-    assert CostQuery.create(*FEBRUARY, group_by="workspace_id").dimensions == (
+        assert USAGE.ask(*FEBRUARY, group_by=name).dimensions == (name,)
+    assert COST.ask(*FEBRUARY, group_by="workspace_id").dimensions == (
         "workspace_id",
         "currency",
     )
-    both = CostQuery.create(*FEBRUARY, group_by=("description", "workspace_id"))
+    both = COST.ask(*FEBRUARY, group_by=("description", "workspace_id"))
     assert both.dimensions == CostRow.DIMENSIONS
 
 
-@pytest.mark.parametrize("name", sorted(FILTERS))
+@pytest.mark.parametrize("name", sorted(USAGE.filters))
 def test_every_filter_takes_one_or_several_and_refuses_none_at_all(name: str) -> None:
-    values = FILTERS[name] or ("any_01", "any_02")
-    assert UsageQuery.create(*FEBRUARY, **{name: values[0]}).filters == {name: (values[0],)}
+    values = USAGE.filters[name] or ("any_01", "any_02")
+    assert USAGE.ask(*FEBRUARY, **{name: values[0]}).filters == {name: (values[0],)}
     doubled = [*values, *values]
-    assert UsageQuery.create(*FEBRUARY, **{name: doubled}).filters == {name: tuple(values)}
-    assert UsageQuery.create(*FEBRUARY, **{name: None}).filters == {}
+    assert USAGE.ask(*FEBRUARY, **{name: doubled}).filters == {name: tuple(values)}
+    assert USAGE.ask(*FEBRUARY, **{name: None}).filters == {}
     with pytest.raises(InvalidQuery, match=f"{name} is empty"):
-        UsageQuery.create(*FEBRUARY, **{name: []})
-    if FILTERS[name]:
+        USAGE.ask(*FEBRUARY, **{name: []})
+    if USAGE.filters[name]:
         with pytest.raises(InvalidQuery, match=f"{name} does not know 'bogus'"):
-            UsageQuery.create(*FEBRUARY, **{name: "bogus"})
+            USAGE.ask(*FEBRUARY, **{name: "bogus"})
 
 
 def test_a_group_by_of_five_goes_out_and_six_do_not() -> None:
     five = list(UsageRow.DIMENSIONS[:5])
-    assert len(UsageQuery.create(*FEBRUARY, group_by=[*five, *five]).group_by) == 5
+    assert len(USAGE.ask(*FEBRUARY, group_by=[*five, *five]).group_by) == 5
     with Loopback(every_bucket) as server:
         with pytest.raises(InvalidQuery, match="at most 5 dimensions, not 6"):
             read(
@@ -224,6 +223,6 @@ def test_an_end_left_out_is_now() -> None:
 
 
 def test_a_query_is_frozen() -> None:
-    query = UsageQuery.create(*FEBRUARY)
+    query = USAGE.ask(*FEBRUARY)
     with pytest.raises(AttributeError):
         query.limit = 1  # type: ignore[misc]

@@ -147,6 +147,41 @@ def test_days_are_exact_across_a_change_of_the_clocks(zone: str, client: UsageCl
     check(client, zone, change - DAY, change + DAY)
 
 
+def changes() -> dict[tuple[Any, ...], tuple[str, dt.date]]:
+    """Return a zone for every way in which clocks changed since 2025, and the day of the change."""
+    found: dict[tuple[Any, ...], tuple[str, dt.date]] = {}
+    days = [dt.datetime(2025, 1, 1, tzinfo=dt.UTC) + step * DAY for step in range(670)]
+    for name in ZONES:
+        info = zoneinfo.ZoneInfo(name)
+        offsets = [moment.astimezone(info).utcoffset() for moment in days]
+        for moment, before, after in zip(days, offsets, offsets[1:], strict=False):
+            if before == after:
+                continue
+            step = next(
+                moment + SLICE * number
+                for number in range(1, 289)
+                if (moment + SLICE * number).astimezone(info).utcoffset() != before
+            )
+            there = step.astimezone(info)
+            found.setdefault((before, after, there.time()), (name, there.date()))
+    return found
+
+
+def test_a_day_is_as_long_as_its_clocks_make_it(client: UsageClient) -> None:
+    lengths = set()
+    for zone, day in changes().values():
+        check(client, zone, day - DAY, day + 2 * DAY)
+        info = zoneinfo.ZoneInfo(zone)
+        for row in client.usage(day - DAY, day + DAY, timezone=zone):
+            start = dt.datetime.combine(row.day, dt.time(), dt.UTC) - DAY
+            slices = sum(
+                (start + SLICE * number).astimezone(info).date() == row.day for number in range(864)
+            )
+            assert row.ending_at - row.starting_at == SLICE * slices
+            lengths.add((row.ending_at - row.starting_at) / dt.timedelta(hours=1))
+    assert {22, 23, 23.5, 24, 24.5, 25, 26} >= lengths >= {23, 24, 25}
+
+
 @settings(max_examples=40)
 @given(
     st.sampled_from(ZONES), st.dates(dt.date(1980, 1, 1), dt.date(2026, 11, 1)), st.integers(1, 5)

@@ -11,7 +11,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .analysis.prices import PriceTable
     from .client import AsyncUsageClient, UsageClient
+    from .directory import Directory
+    from .engine.flow import Retry, Wait
+    from .engine.groups import Groups
+    from .engine.report import AsyncReport, Report
+    from .engine.transport import Listener
     from .errors import (
         AnthropicUsageError,
         ApiError,
@@ -25,9 +31,7 @@ if TYPE_CHECKING:
         PermissionDenied,
         RateLimited,
     )
-    from .flow import Retry
-    from .report import AsyncReport, Report
-    from .rows import ClaudeCodeRow, CostRow, ModelUse, UsageRow
+    from .reports import ClaudeCodeRow, CostRow, ModelUse, Part, Query, UsageRow
 
     __version__: str
 
@@ -40,31 +44,45 @@ __all__ = [
     "ClaudeCodeRow",
     "ConnectionFailed",
     "CostRow",
+    "Directory",
+    "Groups",
     "IncompleteReport",
     "IncompleteReportWarning",
     "InvalidQuery",
+    "Listener",
     "MissingExtra",
     "ModelUse",
     "NothingMatchedWarning",
+    "Part",
     "PermissionDenied",
+    "PriceTable",
+    "Query",
     "RateLimited",
     "Report",
     "Retry",
     "UsageClient",
     "UsageRow",
+    "Wait",
     "__version__",
 ]
 
 _HOMES = {
     "AsyncUsageClient": "client",
     "UsageClient": "client",
-    "Retry": "flow",
-    "AsyncReport": "report",
-    "Report": "report",
-    "ClaudeCodeRow": "rows",
-    "CostRow": "rows",
-    "ModelUse": "rows",
-    "UsageRow": "rows",
+    "Retry": "engine.flow",
+    "AsyncReport": "engine.report",
+    "Report": "engine.report",
+    "Groups": "engine.groups",
+    "Query": "reports",
+    "Listener": "engine.transport",
+    "Part": "reports",
+    "Wait": "engine.flow",
+    "PriceTable": "analysis.prices",
+    "Directory": "directory",
+    "ClaudeCodeRow": "reports",
+    "CostRow": "reports",
+    "ModelUse": "reports",
+    "UsageRow": "reports",
 }
 """Where what is no error lives: imported when it is asked for, so that `--help` waits for none."""
 

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import functools
 import os
+import ssl
 import threading
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
@@ -17,17 +18,14 @@ from anthropic_admin_client.models.service_account import ServiceAccount
 from anthropic_admin_client.models.user import User
 from anthropic_admin_client.models.workspace import Workspace
 
-from . import names
+from . import lookups
 from .credentials import Credentials
-from .errors import AnthropicUsageError, InvalidQuery
-from .flow import Flow, Part, Retry, check_number, walk
-from .local import WHOLE_DAYS, LocalUsageQuery, async_local_parts, local_parts, refuse_zone
-from .moments import Clock, Moment, parse_moment, rfc3339, utc_now
-from .plan import windows
-from .query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery, check_version
-from .report import AsyncReport, Report
-from .rows import ClaudeCodeRow, CostRow, UsageRow
-from .transport import (
+from .engine.flow import Flow, Retry, check_number, walk
+from .engine.local import LocalQuery, async_local_parts, local_parts, refuse_zone
+from .engine.plan import windows
+from .engine.report import AsyncReport, Report
+from .engine.transport import (
+    AsyncBaseTransport,
     Engine,
     Listener,
     Portal,
@@ -35,6 +33,20 @@ from .transport import (
     closed_error,
     engine_here,
     pages_of,
+)
+from .errors import AnthropicUsageError, InvalidQuery
+from .moments import Clock, Moment, parse_moment, rfc3339, utc_now
+from .reports import (
+    CLAUDE_CODE,
+    COST,
+    USAGE,
+    ClaudeCodeRow,
+    CostRow,
+    Many,
+    Part,
+    Query,
+    UsageRow,
+    check_version,
 )
 from .zones import ZoneName
 
@@ -67,6 +79,9 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         clock: Clock | None = None,
         allow_http: bool | None = None,
         max_requests: int = MOST_REQUESTS,
+        proxy: str | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        transport: AsyncBaseTransport | None = None,
     ) -> None:
         """Make a client; nothing is sent yet.
 
@@ -86,6 +101,11 @@ class _Reports(abc.ABC, Generic[U, C, D]):
             allow_http: send the key unencrypted to another machine; else
                 `ANTHROPIC_USAGE_ALLOW_HTTP=1`. This machine's own addresses need it not.
             max_requests: refuse a report that would take more.
+            proxy: the proxy to ask through; else `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`.
+            verify: a file or folder of certificates to trust, an `ssl.SSLContext`, or False, which
+                trusts anybody; else `SSL_CERT_FILE`, `SSL_CERT_DIR`, and certifi's certificates.
+            transport: an `httpx.AsyncBaseTransport` to send by, for both clients; it is closed with
+                the client.
 
         Raises:
             AuthenticationError: there is no key.
@@ -102,6 +122,9 @@ class _Reports(abc.ABC, Generic[U, C, D]):
                 max_in_flight_mb=max_in_flight_mb,
                 listener=listener,
                 allow_http=allow_http,
+                proxy=proxy,
+                verify=verify,
+                transport=transport,
             )
             check_number("max_requests", max_requests, 1)
             if retry is not None and not isinstance(retry, Retry):
@@ -114,7 +137,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         except Exception as error:
             problem = InvalidQuery(f"an argument cannot be used ({type(error).__name__})")
         # No frame of a traceback may hold the key, nor what was taken for something else.
-        del api_key, oauth_token, base_url, anthropic_version
+        del api_key, oauth_token, base_url, anthropic_version, proxy
         if problem is not None:
             raise problem
         self._settings = settings
@@ -168,12 +191,10 @@ class _Reports(abc.ABC, Generic[U, C, D]):
 
         Source: platform.claude.com, api/admin/usage_report. Data appears within about 5 minutes.
         """
-        create = (
-            UsageQuery.create
-            if timezone is None
-            else functools.partial(LocalUsageQuery.at, timezone)
-        )
-        query = create(
+        ask = USAGE.ask
+        if timezone is not None:
+            ask = functools.partial(LocalQuery.ask, USAGE, timezone)
+        query = ask(
             starting_at,
             self._now(starting_at) if ending_at is None else ending_at,
             bucket_width=bucket_width,
@@ -221,8 +242,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         Source: platform.claude.com, api/admin/cost_report. Priority Tier costs are never in it.
         """
         end = self._now(starting_at) if ending_at is None else ending_at
-        refuse_zone(timezone, starting_at, end, WHOLE_DAYS["cost"])
-        query = CostQuery.create(
+        refuse_zone(timezone, starting_at, end, COST.whole_days)
+        query = COST.ask(
             starting_at,
             end,
             bucket_width=bucket_width,
@@ -256,8 +277,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         about an hour. Its estimated cost overlaps the cost report: never add the two.
         """
         end = self._now(starting_at) if ending_at is None else ending_at
-        refuse_zone(timezone, starting_at, end, WHOLE_DAYS["claude_code"])
-        query = ClaudeCodeQuery.create(
+        refuse_zone(timezone, starting_at, end, CLAUDE_CODE.whole_days)
+        query = CLAUDE_CODE.ask(
             starting_at,
             end,
             limit=limit,
@@ -323,7 +344,7 @@ class UsageClient(
 
     def organization(self) -> Organization:
         """Return the organization that the key belongs to."""
-        organization: Organization = self._list(self._lookup(names.organization))[0]
+        organization: Organization = self._list(self._lookup(lookups.organization))[0]
         return organization
 
     def workspaces(
@@ -335,7 +356,7 @@ class UsageClient(
     ) -> list[Workspace]:
         """Return the workspaces, archived ones too, since past reports name them."""
         options = {"include_archived": include_archived, "include_default": include_default}
-        return self._list(self._lookup(names.workspaces, limit=limit, **options))
+        return self._list(self._lookup(lookups.workspaces, limit=limit, **options))
 
     def api_keys(
         self,
@@ -348,15 +369,15 @@ class UsageClient(
         """Return the API keys: ids, names, hints; never the keys."""
         options = {"status": status, "workspace_id": workspace_id}
         options["created_by_user_id"] = created_by_user_id
-        return self._list(self._lookup(names.api_keys, limit=limit, **options))
+        return self._list(self._lookup(lookups.api_keys, limit=limit, **options))
 
     def users(self, *, email: str | None = None, limit: int | None = None) -> list[User]:
         """Return the members of the organization."""
-        return self._list(self._lookup(names.users, limit=limit, email=email))
+        return self._list(self._lookup(lookups.users, limit=limit, email=email))
 
     def service_accounts(self, *, limit: int | None = None) -> list[ServiceAccount]:
         """Return the service accounts; the API wants an OAuth token for them, not an Admin key."""
-        return self._list(self._lookup(names.service_accounts, limit=limit))
+        return self._list(self._lookup(lookups.service_accounts, limit=limit))
 
     def close(self) -> None:
         """Close all connections; whoever still reads gets an AnthropicUsageError."""
@@ -385,16 +406,19 @@ class UsageClient(
 
     def report(self, query: Query) -> Report[Any]:
         """Return the lazy report of a query made before; raises InvalidQuery if it is too long."""
-        if isinstance(query, LocalUsageQuery):
+        if isinstance(query, LocalQuery):
             whole = self.report(query.source)
-            return Report(query, lambda: local_parts(query, whole.parts()))
+            return Report(query, lambda: local_parts(query, whole.parts()), again=self.report)
         self._check(query)
 
         def source() -> Generator[Part]:
             portal = self._ready()
             yield from pages_of(portal, lambda: self._engine.read(self._walks(query)))
 
-        return Report(query, source, lambda take: self._ready().run(lambda: self._all(query, take)))
+        def drive(take: Callable[[Part], None]) -> None:
+            self._ready().run(lambda: self._all(query, take))
+
+        return Report(query, source, drive, self.report)
 
     async def _all(self, query: Query, take: Callable[[Part], None]) -> None:
         """Hand all parts to a function that does not block; this runs in the portal."""
@@ -430,7 +454,7 @@ class AsyncUsageClient(
 
     async def organization(self) -> Organization:
         """See `UsageClient.organization`."""
-        organization: Organization = (await self._list(self._lookup(names.organization)))[0]
+        organization: Organization = (await self._list(self._lookup(lookups.organization)))[0]
         return organization
 
     async def workspaces(
@@ -442,7 +466,7 @@ class AsyncUsageClient(
     ) -> list[Workspace]:
         """See `UsageClient.workspaces`."""
         options = {"include_archived": include_archived, "include_default": include_default}
-        return await self._list(self._lookup(names.workspaces, limit=limit, **options))
+        return await self._list(self._lookup(lookups.workspaces, limit=limit, **options))
 
     async def api_keys(
         self,
@@ -455,15 +479,15 @@ class AsyncUsageClient(
         """See `UsageClient.api_keys`."""
         options = {"status": status, "workspace_id": workspace_id}
         options["created_by_user_id"] = created_by_user_id
-        return await self._list(self._lookup(names.api_keys, limit=limit, **options))
+        return await self._list(self._lookup(lookups.api_keys, limit=limit, **options))
 
     async def users(self, *, email: str | None = None, limit: int | None = None) -> list[User]:
         """See `UsageClient.users`."""
-        return await self._list(self._lookup(names.users, limit=limit, email=email))
+        return await self._list(self._lookup(lookups.users, limit=limit, email=email))
 
     async def service_accounts(self, *, limit: int | None = None) -> list[ServiceAccount]:
         """See `UsageClient.service_accounts`."""
-        return await self._list(self._lookup(names.service_accounts, limit=limit))
+        return await self._list(self._lookup(lookups.service_accounts, limit=limit))
 
     async def aclose(self) -> None:
         """Close all connections; whoever still reads gets an AnthropicUsageError."""
@@ -494,11 +518,11 @@ class AsyncUsageClient(
 
     def report(self, query: Query) -> AsyncReport[Any]:
         """Return the lazy report of a query made before; raises InvalidQuery if it is too long."""
-        if isinstance(query, LocalUsageQuery):
+        if isinstance(query, LocalQuery):
             whole = self.report(query.source)
-            return AsyncReport(query, lambda: async_local_parts(query, whole.parts()))
+            return AsyncReport(query, lambda: async_local_parts(query, whole.parts()), self.report)
         self._check(query)
-        return AsyncReport(query, lambda: self._here().read(self._walks(query)))
+        return AsyncReport(query, lambda: self._here().read(self._walks(query)), self.report)
 
     async def _list(self, flow: Flow) -> list[Any]:
         return await _listed(self._here(), flow)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, MutableMapping
 
 from .errors import AuthenticationError, InvalidQuery, warn
@@ -23,7 +24,7 @@ class Credentials:
     attributes shows it.
     """
 
-    __slots__ = ("_apply", "_redact", "kind", "source")
+    __slots__ = ("_apply", "_echoes", "_redact", "kind", "source")
 
     def __init__(self, secret: str, *, oauth: bool = False, source: str = "argument") -> None:
         if not isinstance(secret, str):
@@ -46,6 +47,7 @@ class Credentials:
             )
         self._apply = _bearer(secret) if oauth else _key(secret)
         self._redact = redactor(secret)
+        self._echoes = _echo(secret)
 
     @classmethod
     def find(
@@ -94,6 +96,10 @@ class Credentials:
         """Return the text without the secret, in whatever spelling it stands there."""
         return self._redact(text)
 
+    def stands_in(self, body: bytes) -> bool:
+        """Tell whether JSON holds the secret, as it is or in JSON's escapes."""
+        return self._echoes(body)
+
     def __repr__(self) -> str:
         kind, source = getattr(self, "kind", "none"), getattr(self, "source", "nowhere")
         return f"<Credentials: {kind} from {source}>"
@@ -116,46 +122,103 @@ def _bearer(secret: str) -> Callable[[MutableMapping[str, str]], None]:
     return apply
 
 
-_TELLING = 12
-"""So many characters of a secret's beginning tell that it stands there, even if it is cut."""
+_ESCAPED = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
+
+
+def _echo(secret: str) -> Callable[[bytes], bool]:
+    plain = secret.encode()
+    short = len(_plain(secret)) < _TELLING
+
+    def echoes(body: bytes) -> bool:
+        if short:  # a word like any other
+            return False
+        if plain in body:
+            return True
+        if _ESCAPED.search(body) is None:
+            return False
+        return plain in _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), body)
+
+    return echoes
+
+
+_TELLING = 10
+"""So many letters and digits of a secret in a row tell that it stands there, even if it is cut."""
+
+_TOKEN = re.compile(
+    r"\\+(?:u00|x)(?P<escape>[0-9a-f]{2})|%(?:25)*(?P<percent>[0-9a-f]{2})|=(?P<printable>[0-9a-f]{2})|"
+    r"&(?:amp;)*#0*(?P<decimal>\d{1,7});|&(?:amp;)*#x0*(?P<hexadecimal>[0-9a-f]{1,6});|&\w+;|.",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A character as JSON, a URL (also twice), mail or HTML may spell it."""
+_KEYLIKE = re.compile(r"[\w.~+/=-]")
 
 
 def redactor(*secrets: str) -> Callable[[str], str]:
     """Return what puts `[key]` in the place of secrets, cut ones too, however they are spelt.
 
-    Each character may stand for itself or as an escape of JSON, of a URL (also escaped twice) or of
-    HTML; the whole may be inside base64, as in basic authentication.
+    Only letters and digits are compared, whatever their case and their width, so that neither an
+    escape nor what stands between them hides a secret. It may be inside base64 (as in basic
+    authentication), base32 or hexadecimal, or be turned around.
     """
-    found = []
-    for secret in filter(None, secrets):
-        head = "".join(_spelt(character) for character in secret[:_TELLING])
-        found.append(head + (_REST if len(secret) > _TELLING else ""))
-        found += [re.escape(text) for text in _in_base64(secret)]
-    pattern = re.compile("|".join(found) or r"(?!)")
+    needles = [_plain(text) for secret in secrets for text in _codings(secret)]
+    short = [re.escape(text) for text in secrets if 0 < len(_plain(text)) < _TELLING]
+    pattern = re.compile("|".join(short) or r"(?!)")
+    pieces = {
+        needle[at : at + _TELLING] for needle in needles for at in range(len(needle) - _TELLING + 1)
+    }
 
     def redact(text: str) -> str:
-        return pattern.sub("[key]", text)
+        return _without(pattern.sub("[key]", text), pieces)
 
     return redact
 
 
-_REST = r"(?:[\w.~+/=-]|\\+u00[0-9A-Fa-f]{2}|\\+/|%(?:25)*[0-9A-Fa-f]{2}|&#x?[0-9A-Fa-f]+;)*"
-"""What may follow a secret's beginning, in any spelling."""
+def _without(text: str, pieces: set[str]) -> str:
+    """Return a text in which `[key]` stands for whatever holds one of the pieces."""
+    tokens = [(_meant(found), *found.span()) for found in _TOKEN.finditer(text)]
+    letters = [(sign, at) for at, (meant, *_) in enumerate(tokens) for sign in _plain(meant)]
+    line = "".join(sign for sign, _ in letters)
+    made, done = [], 0
+    at = 0
+    while at <= len(line) - _TELLING:
+        if line[at : at + _TELLING] not in pieces:
+            at += 1
+            continue
+        first = at
+        while line[at : at + _TELLING] in pieces:
+            at += 1
+        at += _TELLING - 1
+        begin, last = letters[first][1], letters[at - 1][1]
+        while last + 1 < len(tokens) and _KEYLIKE.match(tokens[last + 1][0]):
+            last += 1
+        if tokens[begin][1] >= done:
+            made += [text[done : tokens[begin][1]], "[key]"]
+        done = max(done, tokens[last][2])
+    return "".join([*made, text[done:]])
 
 
-def _spelt(character: str) -> str:
-    """Return a pattern of the spellings of one character."""
-    code = f"{ord(character):02x}"
-    hexadecimal = "".join(f"[{d}{d.upper()}]" for d in code)
-    forms = [rf"\\*{re.escape(character)}", rf"\\+u00{hexadecimal}", rf"%(?:25)*{hexadecimal}"]
-    forms += [f"&#0*{ord(character)};", f"&#[xX]0*{hexadecimal};"]
-    return f"(?:{'|'.join(forms)})"
+def _meant(found: re.Match[str]) -> str:
+    """Return the character that a token means."""
+    if found.lastgroup is None:
+        return found[0] if len(found[0]) == 1 else " "
+    code = int(found[found.lastgroup], 10 if found.lastgroup == "decimal" else 16)
+    return chr(code) if code < 0x110000 else " "
 
 
-def _in_base64(secret: str) -> list[str]:
-    """Return what of a secret's base64 is the same whatever stands before and behind it."""
-    texts = []
-    for before in range(3) if len(secret) >= _TELLING else ():
-        coded = base64.b64encode(b"\0" * before + secret.encode()).decode().rstrip("=")
+def _plain(text: str) -> str:
+    """Return the letters and digits of a text, as ASCII has them, small."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return "".join(sign for sign in text.lower() if sign.isascii() and sign.isalnum())
+
+
+def _codings(secret: str) -> list[str]:
+    """Return a secret as it is, and what of its codings is the same whatever stands around it."""
+    if len(_plain(secret)) < _TELLING:
+        return []
+    data = secret.encode()
+    texts = [secret, secret[::-1], data.hex(), base64.b32encode(data).decode().rstrip("=")[:-1]]
+    for before in range(3):
+        coded = base64.b64encode(b"\0" * before + data).decode().rstrip("=")
         texts.append(coded[(before * 8 + 5) // 6 : len(coded) - 1])
-    return texts + [text.translate(str.maketrans("+/", "-_")) for text in texts]
+    return texts

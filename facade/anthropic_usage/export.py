@@ -20,11 +20,10 @@ import attrs
 import msgspec
 
 from .client import UsageClient
+from .engine.plan import windows
 from .errors import InvalidQuery
-from .flow import Part
 from .moments import parse_moment, rfc3339
-from .plan import Window, windows
-from .query import Query
+from .reports import Part, Query, Window
 from .sinks.columns import ArrowSink, require
 from .sinks.delimited import CsvSink, NdjsonSink
 from .sinks.sink import LITTER, PARTIAL, Staged, alone

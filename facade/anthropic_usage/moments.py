@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from .errors import InvalidQuery
+from .errors import IncompleteReport, InvalidQuery
 
 Clock = Callable[[], dt.datetime]
 Moment = dt.datetime | dt.date | str
@@ -55,6 +55,21 @@ def parse_moment(
         return (place(value) if value.tzinfo is None else value).astimezone(dt.UTC)
     except OverflowError:
         raise _bad(value, name) from None
+
+
+def in_utc(moment: dt.datetime) -> dt.datetime:
+    """Return the moment in UTC, without a new object where it already is."""
+    try:
+        return moment if moment.tzinfo is dt.UTC else moment.astimezone(dt.UTC)
+    except OverflowError:
+        raise IncompleteReport(
+            f"an answer holds {moment.isoformat()}, which no clock shows"
+        ) from None
+
+
+def monday(day: dt.date) -> dt.date:
+    """Return the Monday of the ISO week that `day` lies in."""
+    return day - dt.timedelta(days=day.weekday())
 
 
 def next_month(first: D) -> D:

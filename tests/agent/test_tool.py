@@ -59,6 +59,18 @@ async def test_the_two_example_questions(served: tuple[Simulator, Server]) -> No
         assert sum(record["output_tokens"] for record in records) == sums["output_tokens"]
 
 
+async def test_a_bill_of_whole_days_says_what_is_in_it(served: tuple[Simulator, Server]) -> None:
+    berlin = {
+        "starting_at": "2026-10-01T00:00:00+02:00",
+        "ending_at": "2026-11-01T00:00:00+01:00",
+    }
+    for asked, said in ((berlin, True), (MONTH, False), ({**MONTH, "ending_at": ""}, False)):
+        document = parsed(await run(served[1].url, {"action": "cost", **asked}))
+        notes = [note for note in document["notes"] if "whole UTC days" in note]
+        assert len(notes) == said
+        assert not said or "all of 2026-09-30 and 2026-10-31" in notes[0]
+
+
 def parse(text: str) -> Any:
     """Return a moment."""
     import datetime as dt

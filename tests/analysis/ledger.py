@@ -12,7 +12,7 @@ from typing import Any
 
 from anthropic_usage import PermissionDenied, Report
 from anthropic_usage.analysis.prices import KINDS, WEB_SEARCH, PriceTable
-from anthropic_usage.query import CostQuery, UsageQuery
+from anthropic_usage.reports import COST, USAGE
 from support import DAY, bucket, report_of
 
 TABLE = PriceTable.bundled()
@@ -161,7 +161,7 @@ class Ledger:
         speeds: Any = None,
     ) -> Report[Any]:
         """Answer as the usage report does."""
-        query = UsageQuery.create(starting_at, ending_at, group_by=group_by, speeds=speeds)
+        query = USAGE.ask(starting_at, ending_at, group_by=group_by, speeds=speeds)
         if speeds is not None and self.fast_refused:
             raise PermissionDenied("not for this key", status=403)
         groups: dict[Any, dict[str, Any]] = {}
@@ -179,7 +179,7 @@ class Ledger:
 
     def cost(self, starting_at: Any, ending_at: Any = None, *, group_by: Any = ()) -> Report[Any]:
         """Answer as the cost report does."""
-        query = CostQuery.create(starting_at, ending_at, group_by=group_by)
+        query = COST.ask(starting_at, ending_at, group_by=group_by)
         return self._report(query, [(line["day"], dict(line)) for line in self.lines])
 
     def _report(self, query: Any, results: list[tuple[dt.datetime, dict[str, Any]]]) -> Report[Any]:

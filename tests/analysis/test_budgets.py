@@ -11,6 +11,7 @@ from anthropic_usage.analysis.budgets import Budget, Budgets, check
 from anthropic_usage.directory import Directory
 from anthropic_usage.simulator import Simulator
 from clock import NOW
+from played import Organisation, billed
 
 TODAY = dt.date(2026, 11, 20)
 QUIET = {"jump_factor": None, "cache_drop": None}
@@ -46,6 +47,22 @@ def test_a_projection_fires_before_the_budget_does(client: UsageClient) -> None:
     assert kinds(client, Budgets(budgets=(budget,), **QUIET)) == [("forecast", "all")]  # type: ignore[arg-type]
     roomy = Budget(name="all", amount=spent(client) * 10)
     assert kinds(client, Budgets(budgets=(roomy,), **QUIET)) == []  # type: ignore[arg-type]
+
+
+def test_a_week_is_projected_to_its_own_end() -> None:
+    now = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)  # a Friday
+    days = [f"{now - step * dt.timedelta(1):%Y-%m-%d}" for step in range(1, 90)]
+    flat = Organisation(now=now, cost=[billed(day, 1000) for day in days])
+    budgets = tuple(
+        Budget(name=period, amount=Decimal(10**6), period=period) for period in ("week", "month")
+    )
+    with flat.client() as client:
+        result = check(client, Budgets(budgets=budgets, **QUIET), today=TODAY)  # type: ignore[arg-type]
+    stand = {state.budget.name: (state.last_day.day, state.spent) for state in result.states}
+    # The day before was billed; Thursday is the fourth of the week's days.
+    assert stand == {"week": (22, 40), "month": (30, 190)}
+    projected = {state.budget.name: state.projected for state in result.states}
+    assert projected == {"week": 70, "month": 300}
 
 
 def test_budgets_of_workspaces_keys_and_models(client: UsageClient) -> None:

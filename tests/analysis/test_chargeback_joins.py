@@ -15,7 +15,7 @@ from anthropic_usage import Report
 from anthropic_usage.analysis.chargeback import Chargeback, OwnerMap, chargeback
 from anthropic_usage.analysis.prices import KINDS, PriceTable
 from anthropic_usage.directory import Directory
-from anthropic_usage.query import CostQuery, UsageQuery
+from anthropic_usage.reports import COST, USAGE
 from support import DAY, NOW, bucket, report_of, utc
 
 MODELS = ("claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5-20251001")
@@ -40,7 +40,7 @@ class Organisation:
         group_by: Any = (),
         speeds: Any = None,
     ) -> Report[Any]:
-        query = UsageQuery.create(starting_at, ending_at, group_by=group_by, speeds=speeds)
+        query = USAGE.ask(starting_at, ending_at, group_by=group_by, speeds=speeds)
         uses = [use for use in self.uses if speeds is None]
         groups: dict[Any, dict[str, Any]] = {}
         for use in uses:
@@ -53,7 +53,7 @@ class Organisation:
         return self._report(query, [(key[0], result) for key, result in groups.items()])
 
     def cost(self, starting_at: Any, ending_at: Any = None, *, group_by: Any = ()) -> Report[Any]:
-        query = CostQuery.create(starting_at, ending_at, group_by=group_by)
+        query = COST.ask(starting_at, ending_at, group_by=group_by)
         return self._report(query, [(line["day"], dict(line)) for line in self.lines])
 
     @staticmethod
@@ -146,6 +146,11 @@ def test_a_dimension_that_the_usage_lacks_is_not_joined_on(name: str) -> None:
     uses = [used("apikey_1", 3_000_000, **{name: None}), used("apikey_2", **{name: None})]
     lines = [line("90", service_tier="batch"), line("10", inference_geo="us")]
     assert amounts(split(uses, lines)) == {"apikey_1": "75.00", "apikey_2": "25.00"}
+
+
+def test_use_of_a_tier_that_is_not_billed_pays_nothing_where_no_line_names_a_tier() -> None:
+    uses = [used("apikey_1"), used("apikey_2", 3_000_000, service_tier="priority")]
+    assert amounts(split(uses, [line("25", service_tier=None)])) == {"apikey_1": "25.00"}
 
 
 def test_what_only_one_line_can_bill_is_its_own() -> None:
@@ -262,6 +267,51 @@ def test_the_callers_decimal_context_changes_nothing() -> None:
         context.traps[decimal.Inexact] = True
         source: Any = Organisation(uses, lines)
         assert chargeback(source, FIRST, FIRST + DAY, by="api_key") == expected
+
+
+def long(key: str, count: int, **changes: Any) -> dict[str, Any]:
+    """Return use at $0.10 or, in prompts of more than 100k tokens, $0.50 a million tokens."""
+    return used(key, count, kind="uncached_input_tokens", model="claude-haiku-5-5", **changes)
+
+
+def long_line(tokens: int, above: int, ratio: str = "1", **changes: Any) -> dict[str, Any]:
+    """Return a line for tokens, of which some had the higher price."""
+    dollars = (Decimal(tokens - above) / 10 + Decimal(above) / 2) / 1_000_000 * Decimal(ratio)
+    named = {"model": "claude-haiku-5-5", "token_type": "uncached_input_tokens"}
+    return line(f"{dollars:f}", **{**named, **changes})
+
+
+@pytest.mark.parametrize("above", [0, 1, 40_000_000, 90_000_000])
+@pytest.mark.parametrize("ratio", ["1", "0.85"])
+def test_long_prompts_are_of_those_who_sent_enough_for_one(above: int, ratio: str) -> None:
+    # The second key's 100,000 tokens cannot be a prompt of more than these.
+    uses = [long("apikey_1", 90_000_000), long("apikey_2", 100_000), used("apikey_3")]
+    lines = [long_line(90_100_000, above, ratio), line(f"{25 * Decimal(ratio)}")]
+    result = split(uses, lines)
+    short = Fraction(ratio) * 100_000 / 10_000_000
+    (other,) = (part for part in result.lines if part.id == "apikey_2")
+    assert abs(Fraction(other.exact_usd) - short) < Fraction(1, 10**9)
+
+
+@pytest.mark.parametrize("above", [0, 12_345_678, 80_000_000])
+def test_what_was_in_long_prompts_is_solved_where_a_line_is_for_several_uses(above: int) -> None:
+    uses = [
+        long("apikey_1", 90_000_000),
+        used("apikey_2", 10_000_000, kind="uncached_input_tokens"),
+    ]
+    lines = [
+        long_line(90_000_000, above, model=None),
+        line("50", model=None, token_type="uncached_input_tokens"),
+    ]
+    result = split(uses, lines)
+    (other,) = (part for part in result.lines if part.id == "apikey_2")
+    assert abs(Fraction(other.exact_usd) - 50) < Fraction(1, 10**9)
+
+
+def test_long_prompts_that_several_may_have_sent_are_shared_by_tokens() -> None:
+    uses = [long("apikey_1", 60_000_000), long("apikey_2", 30_000_000)]
+    result = split(uses, [long_line(90_000_000, 30_000_000)])
+    assert amounts(result) == {"apikey_1": "14.00", "apikey_2": "7.00"}
 
 
 def invented(seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Fraction]]:

@@ -435,3 +435,47 @@ def test_a_broken_state_is_a_wrong_question(shell: Any, tmp_path: Path) -> None:
     assert "state.json" in err
     assert shell("--state", str(tmp_path / "no" / "state.json"))[0] == 2
     assert shell("--state", str(tmp_path / "s.json"), "--no-state")[0] == 2
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Any:
+    """Run `check` on a lake of eleven days, which begins within a month."""
+    from anthropic_usage.cli.track import main as tracker
+    from cassettes import run_command
+
+    root = tmp_path / "there" / "lake"
+    root.parent.mkdir()
+    key = {"ANTHROPIC_ADMIN_API_KEY": "sk-ant-admin01-x"}
+    lines = bills("2026-07-01", [100.0] * 147)
+    with organisation(lines).served() as url:
+        span = ("--since", "2026-11-03", "--until", "2026-11-14", "--datalake-root", str(root))
+        code, _, err = run_command(span, {"ANTHROPIC_BASE_URL": url, **key}, tracker)
+        assert code == 0, err
+
+    def run(limit: int, *args: str) -> tuple[int, str, str]:
+        path = tmp_path / "budgets.yml"
+        path.write_text(f"budgets: [{{name: all, amount_usd: {limit}, forecast: false}}]\n")
+        return run_command(
+            ("check", "--budget", str(path), "--from-lake", str(root), *args, "--json"), {}
+        )
+
+    return run
+
+
+def test_a_lake_has_its_state_beside_it(lake: Any, tmp_path: Path) -> None:
+    assert lake(900, "--today", "2026-11-12", "--no-state")[0] == 3
+    folder = tmp_path / "there"
+    assert [path.name for path in folder.iterdir()] == ["lake"]
+    assert lake(900, "--today", "2026-11-12")[0] == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["lake", "lake.check.json"]
+    # What is not known of the month cannot be judged again and again in silence.
+    code, out, err = lake(900, "--today", "2026-11-13")
+    assert (code, json.loads(out)["alerts"]) == (1, [])
+    assert "from 2026-11-01 on is not known" in err
+
+
+def test_days_before_a_lake_are_no_zeros(lake: Any) -> None:
+    code, out, _ = lake(10_000, "--today", "2026-11-14", "--no-state")
+    document = json.loads(out)
+    assert (code, document["alerts"]) == (1, [])
+    assert document["unjudged"]

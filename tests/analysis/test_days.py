@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 from anthropic_usage import CostRow, InvalidQuery, Report, UsageClient
 from anthropic_usage.analysis.days import Span, read_bill, uneven
-from anthropic_usage.query import CostQuery
+from anthropic_usage.reports import COST
 from anthropic_usage.simulator import Server, Simulator
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ class Billed:
         self.days, self.now = days, now
 
     def cost(self, starting_at: object, ending_at: object = None, **_: object) -> Report[CostRow]:
-        query = CostQuery.create(starting_at, ending_at)  # type: ignore[arg-type]
+        query = COST.ask(starting_at, ending_at)  # type: ignore[arg-type]
         data = []
         day = query.starting_at
         while day < query.ending_at and day + DAY <= self.now:
@@ -83,14 +83,6 @@ def test_a_range_of_which_nothing_closed_has_no_billed_day(
     assert "No day of this range has a bill yet" in days.sentences()[0]
     with pytest.raises(InvalidQuery, match=r"no day from 2026-11-20 .* closes at 2026-11-21T00"):
         days.require()
-
-
-def test_parts_of_a_range_know_the_same(client: UsageClient) -> None:
-    days = read_bill(client, "2026-11-01", "2026-11-25").days
-    assert days.billed == Span(utc(2026, 11, 1), utc(2026, 11, 20))
-    assert days.since(utc(2026, 11, 10)).billed == Span(utc(2026, 11, 10), utc(2026, 11, 20))
-    assert not len(days.since(utc(2026, 11, 22)).billed)
-    assert days.upto(utc(2026, 11, 10)).whole
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import backtest
 import pytest
 from anthropic_usage import CostRow, InvalidQuery, Report, UsageClient
 from anthropic_usage.analysis.forecast import forecast, project
-from anthropic_usage.query import CostQuery
+from anthropic_usage.reports import COST
 from anthropic_usage.simulator import Server, Simulator
 from support import bucket, report_of
 
@@ -170,7 +170,7 @@ class Billed:
 
     def cost(self, starting_at: object, ending_at: object = None, **_: object) -> Report[CostRow]:
         now = dt.datetime(2026, 11, 21, 6, tzinfo=dt.UTC)
-        query = CostQuery.create(starting_at, ending_at, group_by="workspace_id")  # type: ignore[arg-type]
+        query = COST.ask(starting_at, ending_at, group_by="workspace_id")  # type: ignore[arg-type]
         data = []
         day = query.starting_at
         while day < min(query.ending_at, now.replace(hour=0)):

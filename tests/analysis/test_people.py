@@ -20,7 +20,7 @@ import pytest
 from anthropic_usage import UsageClient
 from anthropic_usage.analysis.chargeback import OwnerMap
 from anthropic_usage.analysis.people import People, people
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import KEY, QUICK, Answer, Asked, Loopback, every_bucket, page
 
@@ -207,6 +207,7 @@ ENTRIES = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(ENTRIES)
 def test_every_figure_divides_and_adds_up(entries: list[Any]) -> None:
     records: dict[int, list[dict[str, Any]]] = {}
@@ -233,6 +234,18 @@ def test_every_figure_divides_and_adds_up(entries: list[Any]) -> None:
     cost = sum((mine[0] for (kind, _), mine in sums.items() if kind == "user_actor"), Fraction())
     assert result.by_people.estimated_cost_usd == cost
     assert result.total.estimated_cost_usd == sum((mine[0] for mine in sums.values()), Fraction())
+    assert sum(payer.estimated_cost_usd for payer in result.payers) == (
+        result.total.estimated_cost_usd
+    )
+    for customer, amount in (
+        ("api", result.total.api_cost_usd),
+        ("subscription", result.total.subscription_cost_usd),
+    ):
+        mine = [payer for payer in result.payers if payer.customer_type == customer]
+        assert sum(payer.estimated_cost_usd for payer in mine) == amount
+    for payer in result.payers:
+        off = Fraction(payer.each_usd) * payer.number - Fraction(payer.estimated_cost_usd)
+        assert abs(off) <= Fraction(payer.number, 10**6)
     if result.active:
         each = result.cost_per_person_usd
         assert each is not None
@@ -263,6 +276,17 @@ def run(server: Loopback, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_person_is_no_key_of_that_name_in_the_shell() -> None:
+    with serving(WORK) as server:
+        rows = json.loads(run(server, "--by", "actor", "--json").stdout)["rows"]
+        table = run(server).stdout
+    found = {(row["actor"], row["actor_type"]): row["estimated_cost_usd"] for row in rows}
+    assert found["ann@corp.example", "user_actor"] == "15"
+    assert found["ann@corp.example", "api_actor"] == "50"
+    assert len(found) == len(rows) == 6
+    assert table.count("ann@corp.example") == 2
+
+
 def test_the_command_answers_for_a_team(tmp_path: Path) -> None:
     owners = tmp_path / "teams.yml"
     owners.write_text('"ann@corp.example": Search\nBob Baker: Ads\n', encoding="utf-8")
@@ -291,5 +315,5 @@ def test_a_report_without_names_has_the_same_sums(names: bool) -> None:
     with serving(WORK) as server:
         result = ask(server)
     shown = result if names else result.without_names()
-    assert bool(shown.people) is bool(shown.idle) is names
+    assert bool(shown.people) is bool(shown.others) is bool(shown.idle) is names
     assert shown.by_people == result.by_people

@@ -18,6 +18,12 @@ def test_some_organisations_are_answered_right() -> None:
     assert tally.compared["report: billed"] > 4
 
 
+@pytest.mark.parametrize("seed", [44, 61, 64, 66, 195, 199])
+def test_organisations_that_once_were_answered_wrong(seed: int) -> None:
+    """Null tiers beside use of tiers that are not billed, nulls in no order, quiet days."""
+    assert soak_answers.run(seed, 1).wrong == []
+
+
 def test_a_wrong_answer_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*args: Any, **options: Any) -> Any:
         answer = chargeback(*args, **options)

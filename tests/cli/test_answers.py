@@ -62,6 +62,7 @@ def test_report_in_every_form(run: Run, billed: Decimal, tmp_path: Path) -> None
     assert f"wrote {page}" in stderr
     assert f'data-copy="{billed:f}"' in page.read_text()
     assert sorted(path.name for path in folder.iterdir()) == [
+        "claude-code.png",
         "daily.png",
         "models.png",
         "workspaces.png",
@@ -114,6 +115,28 @@ def test_a_month_is_a_range(run: Run) -> None:
     by_range = good(run("chargeback", "--since", "2026-10-01", "--until", "2026-11-01", "--json"))
     assert by_month == by_range
     assert by_month["settled"] is True
+
+
+@pytest.mark.parametrize("name", ["report", "chargeback"])
+def test_a_range_that_cuts_through_days_of_the_bill_says_so(name: str, run: Run) -> None:
+    span = ("--since", "2026-10-01T00:00:00+02:00", "--until", "2026-11-01T00:00:00+01:00")
+    code, stdout, stderr = run(name, *span)
+    assert code == 0, stderr
+    words = "The bill has whole UTC days, so this range has all of 2026-09-30 and 2026-10-31"
+    assert words in stderr
+    assert any(words in note for note in good(run(name, *span, "--json"))["notes"])
+    whole = run(name, "--since", "2026-09-30", "--until", "2026-11-01")
+    assert "whole UTC days" not in whole[2]
+    assert whole[1] == stdout
+    # Of a day that is not over there is no bill.
+    assert "whole UTC days" not in run(name, "--since", "2026-11-01", "--until", "now")[2]
+
+
+@pytest.mark.parametrize("name", ["claude-code", "report"])
+def test_tags_say_nothing_of_people(name: str, run: Run) -> None:
+    code, stdout, stderr = run(name, *SPAN, "--map", "tags:team")
+    assert (code, stdout) == (2, "")
+    assert "tags are those of workspaces" in stderr
 
 
 def test_reconcile_leaves_nothing(run: Run, billed: Decimal) -> None:

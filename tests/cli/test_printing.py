@@ -174,7 +174,7 @@ class Terminal(io.StringIO):
         return True
 
 
-_TEXT = st.text(min_size=0, max_size=60)
+_TEXT = st.text(st.characters(exclude_characters="$"), min_size=0, max_size=60)
 
 
 @given(

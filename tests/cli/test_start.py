@@ -106,7 +106,7 @@ def test_every_public_name_is_there() -> None:
     "imported",
     ["click", "click.core", "anthropic_usage.cli.main", "anthropic_usage.cli.streams",
      "anthropic_usage.cli.reading", "anthropic_usage.lake.tracker", "anthropic_admin_client",
-     "msgspec", "anthropic_usage.client", "httpx", "asyncio", "anthropic_usage.transport"],
+     "msgspec", "anthropic_usage.client", "httpx", "asyncio", "anthropic_usage.engine.transport"],
 )  # fmt: skip
 def test_an_interruption_of_an_import_is_one_word(
     module: str, imported: str, served: tuple[Simulator, Server], tmp_path: Path

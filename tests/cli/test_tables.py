@@ -9,8 +9,15 @@ from decimal import Decimal
 
 import pytest
 from anthropic_usage.cli.tables import print_table
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, UsageQuery
-from anthropic_usage.rows import ClaudeCodeRow, CostRow, ToolUse, UsageRow
+from anthropic_usage.reports import (
+    CLAUDE_CODE,
+    COST,
+    USAGE,
+    ClaudeCodeRow,
+    CostRow,
+    ToolUse,
+    UsageRow,
+)
 
 START, END = dt.datetime(2026, 11, 10, tzinfo=dt.UTC), dt.datetime(2026, 11, 11, tzinfo=dt.UTC)
 KEY, WORKSPACE = "apikey_01GA2Zay2QK7g5EBEpCVvih5", "wrkspc_01L69JDJnZv2mWzZ9P1yq6w1"
@@ -50,7 +57,7 @@ def code_row(actor: str | None, **more: object) -> ClaudeCodeRow:
 
 def usage_lines(width: int, monkeypatch: pytest.MonkeyPatch, *group_by: str) -> list[str]:
     monkeypatch.setenv("COLUMNS", str(width))
-    query = UsageQuery.create(START, END, group_by=group_by)
+    query = USAGE.ask(START, END, group_by=group_by)
     dimensions = {"model": MODEL, "workspace_id": WORKSPACE, "api_key_id": KEY}
     row = usage_row(**{name: dimensions[name] for name in group_by})
     out = Terminal()
@@ -77,7 +84,7 @@ def test_the_least_telling_columns_give_way_and_that_is_returned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    query = ClaudeCodeQuery.create(START, END)
+    query = CLAUDE_CODE.ask(START, END)
     actor = "somebody.with.a.long.name@company.example"
     out = Terminal()
     row = code_row(actor, num_sessions=3, actor_type="user_actor")
@@ -91,7 +98,7 @@ def test_the_least_telling_columns_give_way_and_that_is_returned(
 
 
 def test_nothing_is_cut_in_a_pipe() -> None:
-    query = CostQuery.create(START, END, group_by=["description"])
+    query = COST.ask(START, END, group_by=["description"])
     description = "a very long description " * 40
     row = CostRow(
         starting_at=START, ending_at=END, description=description, amount_cents=Decimal(1)
@@ -103,7 +110,7 @@ def test_nothing_is_cut_in_a_pipe() -> None:
 
 
 def test_names_cannot_drive_the_terminal() -> None:
-    query = ClaudeCodeQuery.create(START, END)
+    query = CLAUDE_CODE.ask(START, END)
     row = code_row("eve\x1b]0;owned\x07\x1b[2J\r\n\u202e[bold]x[/bold]")
     out = io.StringIO()
     print_table(query, [row], row, ("actor",), out)
@@ -113,7 +120,7 @@ def test_names_cannot_drive_the_terminal() -> None:
 
 
 def test_nulls_say_what_they_are() -> None:
-    query = UsageQuery.create(START, END, group_by=["workspace_id", "api_key_id", "model"])
+    query = USAGE.ask(START, END, group_by=["workspace_id", "api_key_id", "model"])
     out = io.StringIO()
     print_table(query, [usage_row()], usage_row(), None, out)
     line = out.getvalue().splitlines()[2]
@@ -121,7 +128,7 @@ def test_nulls_say_what_they_are() -> None:
 
 
 def test_acceptance_counts_every_tool() -> None:
-    query = ClaudeCodeQuery.create(START, END)
+    query = CLAUDE_CODE.ask(START, END)
     row = code_row(
         "a",
         edit_tool_accepted=1,

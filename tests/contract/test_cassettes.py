@@ -7,13 +7,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import contract
+import msgspec
 import pytest
-from anthropic_usage.query import ClaudeCodeQuery, CostQuery, UsageQuery
+from anthropic_usage.reports import CLAUDE_CODE, COST, REGISTRY, USAGE, Kind
 from anthropic_usage.simulator import Simulator
-from anthropic_usage.wire import decode, rows
 from cassettes import FOLDER, Scrubber, exchanges
 
 ROOT = Path(__file__).parents[2]
@@ -88,13 +88,12 @@ def test_a_disagreement_of_the_decoders_is_caught(
     exchange: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = exchange["response"]["body"]["json"]
-    assert list(contract.model_problems(UsageQuery.path, body)) == []
+    assert list(contract.model_problems(USAGE.path, body)) == []
     other = copy.deepcopy(body)
     other["data"][0]["results"][0]["output_tokens"] += 1
-    monkeypatch.setattr(
-        contract, "decode", lambda query, _: decode(query, json.dumps(other).encode())
-    )
-    (first, second) = contract.model_problems(UsageQuery.path, body)
+    page = USAGE.decode(json.dumps(other).encode())
+    monkeypatch.setattr(contract.Query, "decode", lambda query, _: page)
+    (first, second) = contract.model_problems(USAGE.path, body)
     assert "output_tokens" in first
     assert "total_tokens" in second
 
@@ -102,39 +101,59 @@ def test_a_disagreement_of_the_decoders_is_caught(
 def test_published_reports_decode_to_the_same_values(sample_path: Path) -> None:
     body = json.loads(sample_path.read_text())
     query = {
-        "usage": UsageQuery.create("2025-08-01", "2025-08-02"),
-        "cost": CostQuery.create("2025-08-01", "2025-08-02"),
-        "claude": ClaudeCodeQuery.create("2025-08-08", "2025-08-09"),
+        "usage": USAGE.ask("2025-08-01", "2025-08-02"),
+        "cost": COST.ask("2025-08-01", "2025-08-02"),
+        "claude": CLAUDE_CODE.ask("2025-08-08", "2025-08-09"),
     }.get(sample_path.stem.split("_")[0])
     if query is None:
         assert sample_path.stem.startswith(("error", "lookup"))
         return
-    assert list(contract.model_problems(query.path, body)) == []
+    assert list(contract.model_problems(query.kind.path, body)) == []
     entries = body["data"]
-    expected = entries if query.records else [r for b in entries for r in b["results"]]
-    assert len(list(rows(query, decode(query, sample_path.read_bytes())))) == len(expected)
+    expected = entries if not query.kind.in_buckets else [r for b in entries for r in b["results"]]
+    assert len(list(query.rows(query.decode(sample_path.read_bytes())))) == len(expected)
 
 
-def test_the_decoder_requires_what_the_spec_requires(spec: dict[str, Any]) -> None:
-    """Fields, and which of them may be missing, are the same in `wire.py` and in the spec."""
-    from anthropic_usage import wire
-    from msgspec.structs import fields
+def _leaves(struct: Any, path: str = "") -> dict[str, bool]:
+    """Return the fields of a decoder's struct, nested ones by their path: whether required."""
+    found: dict[str, bool] = {}
+    for field in msgspec.structs.fields(struct):
+        kind = field.type
+        (inner,) = get_args(kind) if get_origin(kind) is list else (kind,)
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            found |= _leaves(inner, f"{path}{field.encode_name}.")
+        else:
+            found[f"{path}{field.encode_name}"] = field.required
+    return found
 
-    names = {"ErrorBody", "ErrorDetail", "SummedBucket", "UsagePage", "CostPage", "ClaudeCodePage"}
-    structs = [
-        struct
-        for name, struct in vars(wire).items()
-        if isinstance(struct, type)
-        and issubclass(struct, wire.msgspec.Struct)
-        and name not in names
-    ]
-    ours = [struct for struct in structs if struct.__module__ == wire.__name__]
-    assert len(ours) == 13
-    for struct in ours:
-        schema = spec["components"]["schemas"][struct.__name__]
-        assert {field.name for field in fields(struct)} == set(schema["properties"]), struct
-        required = {field.name for field in fields(struct) if field.required}
-        assert required == set(schema["required"]), struct
+
+def _declared(spec: dict[str, Any], schema: dict[str, Any], path: str = "") -> dict[str, bool]:
+    """Return the same of the spec's schema."""
+    while "$ref" in schema or "items" in schema:
+        schema = schema.get("items") or spec["components"]["schemas"][schema["$ref"].split("/")[-1]]
+    found: dict[str, bool] = {}
+    for name, inner in schema.get("properties", {}).items():
+        deeper = _declared(spec, inner, f"{path}{name}.")
+        found |= deeper or {f"{path}{name}": name in schema.get("required", ())}
+    return found
+
+
+@pytest.mark.parametrize("kind", REGISTRY.values(), ids=list(REGISTRY))
+def test_the_decoder_requires_what_the_spec_requires(spec: dict[str, Any], kind: Kind[Any]) -> None:
+    """Fields, and which of them may be missing, are the same in the rows and in the spec."""
+    answer = spec["paths"][kind.path]["get"]["responses"]["200"]["content"]["application/json"]
+    declared = _declared(spec, answer["schema"])
+    around = {"has_more", "next_page", "data.starting_at", "data.ending_at", "data.date"}
+    inside = "data.results." if kind.in_buckets else "data."
+    expected = {n.removeprefix(inside): must for n, must in declared.items() if n not in around}
+    found = _leaves(kind.fields.answer)
+    # What is open in the answer (an actor of any kind, any tool) stands for all that is in it.
+    opened = {name for name in found if name not in expected}
+    assert opened == {n.split(".")[0] for n in expected if n not in found}
+    assert {n: must for n, must in found.items() if n not in opened} == {
+        n: must for n, must in expected.items() if n in found
+    }
+    assert len(found) > 9
 
 
 def test_recording_again_changes_nothing() -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -174,6 +175,11 @@ def test_manifests_that_are_lost_cost_nothing(lost: str, lake: Storage, run: Run
     manifests = lake.list("manifests")
     for name in manifests if lost == "all" else manifests[:1]:
         lake.remove(name)
+    for answer in (by_sql, by_reports):
+        with pytest.raises(
+            LakeError, match="manifest .* is lost: run anthropic-usage lake rebuild"
+        ):
+            answer(lake)
     code, _, stderr = run("--date", "2026-11-12", "--datalake-root", str(lake))
     assert code == 0
     assert set(before) <= set(lake.list("raw"))
@@ -263,8 +269,50 @@ def test_foreign_files_never_count_and_never_go(lake: Storage, run: Run) -> None
         assert run("lake", *command, *root, of=cli.main)[0] == 0
     assert verify(lake).waste == 0
     assert all(Path(lake.path(name)).read_bytes() == b"\0\5mine" for name in FOREIGN)
-    lake.remove(lake.list("manifests")[-1])
+    for name in lake.list(""):
+        if "2026-11-11" in name:
+            lake.remove(name)
     assert by_sql(lake) == truth
+
+
+def test_an_earlier_snapshot_does_not_answer_for_a_later_one(lake: Storage) -> None:
+    simulator = Simulator(seed=7, size=0.3, days=60, now=NOW)
+    simulator.restate("2026-11-09", 2)
+    with simulator.serve() as server, UsageClient(KEY, base_url=server.url) as client:
+        list(Tracker(client, lake).track(DAYS))
+    truth, lost = by_sql(lake), lake.list("manifests/anthropic/date=2026-11-09")[-1]
+    lake.remove(lost)
+    for answer in (by_sql, by_reports):
+        with pytest.raises(LakeError, match="is lost"):
+            answer(lake)
+    assert rebuild(lake) == 1
+    assert by_sql(lake) == by_reports(lake) == truth
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_files_have_the_rights_that_the_umask_leaves(mask: int, tmp_path: Path, run: Run) -> None:
+    before = os.umask(mask)
+    try:
+        assert run("--date", "2026-11-10", "--datalake-root", str(tmp_path / "lake"))[0] == 0
+    finally:
+        os.umask(before)
+    found = [path.stat().st_mode & 0o777 for path in files(tmp_path / "lake")]
+    assert found
+    assert set(found) == {0o666 & ~mask}
+
+
+@pytest.mark.parametrize("option", ["--parquet", "-o"])
+def test_a_pipe_stays_a_pipe(option: str, lake: Storage, tmp_path: Path, run: Run) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    asked = ("sql", "select 1 a", "--datalake-root", str(lake), option, str(pipe))
+    assert run(*asked, of=cli.main)[0] == 0
+    reader.join(30)
+    assert pipe.is_fifo()
+    assert len(got[0]) > 0
 
 
 def test_what_somebody_put_in_a_snapshots_place_stays(lake: Storage) -> None:

@@ -12,7 +12,7 @@ from anthropic_usage import AnthropicUsageError, PermissionDenied, UsageClient
 from anthropic_usage.analysis.priced import priced_usage
 from anthropic_usage.analysis.prices import PriceTable, add_costs
 from anthropic_usage.cli import main as cli
-from anthropic_usage.flow import Retry
+from anthropic_usage.engine.flow import Retry
 from anthropic_usage.lake.snapshot import load_manifests, newest
 from anthropic_usage.lake.source import LakeSource
 from anthropic_usage.lake.sql import query

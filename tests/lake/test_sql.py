@@ -75,6 +75,14 @@ def test_views_hold_what_was_tracked(tracked: tuple[Storage, Simulator]) -> None
         "install httpfs",
         "selct 1",
         "select nothing from usage_daily",
+        "select '\udcff'",
+        "explain (analyze) copy usage_daily to '/tmp/stolen.csv'",
+        "with x as (copy (select 1) to '/tmp/stolen.csv') select * from x",
+        "select * from query('with x as (co'||'py (select 1) to ''/tmp/stolen'') select * from x')",
+        "select * from enable_logging(storage='file', storage_path='/tmp/stolen')",
+        "select * from enable_profiling(save_location='/tmp/stolen')",
+        "select * from duckdb_secrets()",
+        "from usage_daily, '/etc/hostname'",
     ],
 )
 def test_it_only_reads(sql: str, tracked: tuple[Storage, Simulator]) -> None:
@@ -115,8 +123,16 @@ def test_spark_says_the_same(tracked: tuple[Storage, Simulator]) -> None:
         for engine in ("duckdb", "spark")
     )
     assert [{**row, "tokens": int(row["tokens"])} for row in one] == other
-    with pytest.raises(InvalidQuery):
-        query(storage, "drop view usage_daily", engine="spark", master="local[1]")
+    for sql in (
+        "drop view usage_daily",
+        "select java_method('java.lang.System', 'getenv', 'HOME')",
+        "select length(reflect('java.lang.System', 'getenv', 'HOME'))",
+        "select * from text.`/etc/hostname`",
+        "with t as (select 1 a) insert overwrite directory '/tmp/stolen' using csv from t",
+        "select transform(a) using 'cat' from (select 1 a)",
+    ):
+        with pytest.raises(InvalidQuery):
+            query(storage, sql, engine="spark", master="local[1]")
 
 
 def test_delta_logs_name_the_same_files(tracked: tuple[Storage, Simulator], tmp_path: Path) -> None:

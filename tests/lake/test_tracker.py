@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from anthropic_usage.cli import main as cli
+from anthropic_usage.lake.schema import TABLES
 from anthropic_usage.lake.snapshot import load_manifests, newest, unpack
 from anthropic_usage.lake.source import LakeSource
 from anthropic_usage.lake.storage import LakeError, Storage
 from anthropic_usage.lake.tracker import missing_days, sweep
 from anthropic_usage.lake.upkeep import changes, prune, rebuild, verify
-from anthropic_usage.schema import TABLES
 from anthropic_usage.simulator import Server, Simulator
 from clock import NOW
 from tracking import KEY, Run
@@ -155,6 +155,16 @@ def test_maps_and_prices(run: Run, lake: Storage, tmp_path: Path) -> None:
     rows = pq.read_table(lake.path(manifest.curated["usage_daily"].name)).to_pylist()
     assert {row["agent_label"] for row in rows if row["api_key_id"] == key} == {"opus-main"}
     assert verify(lake).problems == ()
+
+
+def test_an_override_that_no_model_bears_is_said(run: Run) -> None:
+    terms = {"input_per_million": 1, "output_per_million": 2}
+    asked = ("--date", "2026-11-10", "--dry-run", "--pricing-json")
+    code, _, stderr = run(*asked, json.dumps({"claude-opus-4.1": terms, "claude-opus-4-1": terms}))
+    assert code == 0
+    (said,) = (line for line in stderr.splitlines() if "is no model" in line)
+    assert "'claude-opus-4.1'" in said
+    assert "near are claude-opus-4-1" in said
 
 
 def test_today_has_usage_and_no_bill_yet(

@@ -59,7 +59,7 @@ def test_it_fits_and_can_be_read(width: int, scheme: str, opened: Any) -> None:
     page = opened(width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     charts = page.locator("picture img").all()
-    assert len(charts) == 3
+    assert len(charts) == 4
     for chart in charts:
         drawn = chart.evaluate("i => ({w: i.naturalWidth, to: i.getBoundingClientRect().right})")
         assert drawn["w"] > 0

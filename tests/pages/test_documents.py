@@ -34,7 +34,7 @@ def test_the_page_is_the_same_each_time(result: Spend) -> None:
 
 def test_pictures_are_pngs(result: Spend) -> None:
     made = charts(result)
-    assert [chart.name for chart in made] == ["daily", "models", "workspaces"]
+    assert [chart.name for chart in made] == ["daily", "models", "workspaces", "claude-code"]
     for chart in made:
         picture = chart.png()
         assert picture.startswith(b"\x89PNG")
@@ -64,6 +64,7 @@ def test_nothing_to_show_is_still_a_page(result: Spend) -> None:
         by_workspace=(),
         by_kind=(),
         keys=(),
+        coding=None,
     )
     assert charts(nothing) == []
     assert "no day has a bill yet" in html.render(nothing)

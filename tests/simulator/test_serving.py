@@ -145,5 +145,5 @@ def test_run_serves_until_it_is_told_to_stop(stop: signal.Signals) -> None:
         url = f"http://127.0.0.1:{port}/v1/organizations/me"
         assert httpx.get(url, headers=HEADERS).status_code == 200
         process.send_signal(stop)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""

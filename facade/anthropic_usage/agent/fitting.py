@@ -9,32 +9,19 @@ from typing import Any
 import attrs
 
 from ..client import AsyncUsageClient
+from ..engine.fold import Fold
+from ..engine.report import AsyncReport
 from ..errors import AnthropicUsageError, InvalidQuery
-from ..fold import Fold
-from ..moments import DAY
-from ..money import plain, total
-from ..query import Query
-from ..report import AsyncReport
-from ..rows import ClaudeCodeRow, Row
+from ..fields import Fields, Row
+from ..reports import REGISTRY, Query
 from ..sinks.plain import plain_value
-from ..wire import rows
 from .untrusted import NOTE, SUFFIX, harmless
 
 __all__ = ["Answer", "Reading", "fit", "look_up", "pretty"]
 
 _SHORTEST_RECORD = 60
 """No record is written in fewer characters, so more than this many cannot be shown."""
-_TITLES = {
-    "usage": "Anthropic usage report (tokens)",
-    "cost": "Anthropic cost report (billed dollars)",
-    "claude_code": "Anthropic Claude Code report (productivity)",
-}
 _UNTRUSTED_VALUES = ("actor", "terminal_type")
-_NULLS = {
-    "workspace_id": "workspace_id null is the default workspace.",
-    "api_key_id": "api_key_id null is use without an API key (the Console).",
-}
-"""What the API's null stands for."""
 _NAMED = {"workspace_id": "workspaces", "api_key_id": "api_keys", "account_id": "users"}
 
 _Names = Mapping[str, Mapping[str, str]]
@@ -69,7 +56,7 @@ class Reading:
         self._limit = limit
         self._most = room // _SHORTEST_RECORD
         self._folds: dict[tuple[str, ...], Fold] = {
-            dimensions: Fold(query, dimensions) for dimensions in _coarser(query)
+            dimensions: Fold(query, dimensions) for dimensions in query.kind.coarser(query)
         }
 
     def add(self, page: Any) -> None:
@@ -79,10 +66,10 @@ class Reading:
             fold.add(page)
             if len(fold.groups) > self._most:
                 del self._folds[dimensions]  # it will never fit, and would only grow
-        by_bucket = not issubclass(self.query.row, ClaudeCodeRow)
+        by_bucket = self.query.kind.in_buckets
         last: Any = self.records[-1] if self.records else None
         started = getattr(last, "starting_at", None)
-        for row in rows(self.query, page):
+        for row in self.query.rows(page):
             self.count += 1
             if by_bucket and getattr(row, "starting_at", None) != started:
                 started = getattr(row, "starting_at", None)
@@ -96,26 +83,6 @@ class Reading:
     def folds(self) -> list[tuple[tuple[str, ...], list[Row]]]:
         """Return the sums that were kept, finest first."""
         return [(dimensions, fold.rows()) for dimensions, fold in self._folds.items()]
-
-
-def _coarser(query: Query) -> list[tuple[str, ...]]:
-    """Return by what to sum up when the records are too many, finest first."""
-    asked: tuple[str, ...] = query.dimensions
-    if issubclass(query.row, ClaudeCodeRow):
-        who = ("actor", "actor_type")
-        return [("day", *who), ("week", *who), who, ("week",), ("month",)]
-    levels: list[tuple[str, ...]] = []
-    if query.width < DAY:
-        levels.append(("day", *asked))
-    levels += [("week", *asked), ("month", *asked), asked]
-    if query.report == "cost" and "description" in asked:
-        levels += [("model", "cost_type"), ("cost_type",)]
-    elif "model" in asked:
-        levels += [("day", "model"), ("model",)]
-    elif asked:
-        levels.append(asked[:1])
-    levels += [("day",), ("month",)]
-    return [level for level in dict.fromkeys(levels) if level]
 
 
 async def look_up(
@@ -153,7 +120,8 @@ def fit(
         document["records"] = records
         if len(answer.text) <= room:
             return answer
-    document["totals"].pop("models", None)
+    for name in query.row.NESTED:
+        document["totals"].pop(name, None)
     # The header says the range and what the report is; what is not settled goes last.
     for leaving in ("group_by", "starting_at", "ending_at", "records", "notes", "shown"):
         if len(answer.text) <= room:
@@ -168,12 +136,11 @@ def _levels(
     query: Query, reading: Reading, names: _Names, room: int
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield what could be shown and a sentence on it, finest first."""
-    coding = issubclass(query.row, ClaudeCodeRow)
     if reading.left_out or len(reading.records) == reading.count:
         columns = _columns(query, None)
         shown = _shown(reading)
-        yield shown, [_record(row, columns, names, models=True) for row in reading.records]
-        if coding:
+        yield shown, [_record(row, columns, names, nested=True) for row in reading.records]
+        if query.row.NESTED:
             shown += f", without their tokens by model, for which {room:,} characters are too few"
             yield shown, [_record(row, columns, names) for row in reading.records]
     advice = "Ask for a shorter range, fewer dimensions or a limit to see more"
@@ -199,7 +166,7 @@ def _shown(reading: Reading) -> str:
 
 def _header(query: Query) -> str:
     span = f"{query.starting_at:%Y-%m-%dT%H:%MZ} up to {query.ending_at:%Y-%m-%dT%H:%MZ}"
-    return f"{_TITLES[query.report]}, {span}"
+    return f"{query.kind.title}, {span}"
 
 
 def _document(
@@ -213,15 +180,10 @@ def _document(
     said = list(notes)
     (totals,) = reading.everything.rows()
     if settled is not None and settled < query.ending_at:
-        if query.report == "cost":
-            said.append("Only completed UTC days have a bill; later days are not in the totals.")
-        else:
-            said.append("What is later than settled_until can still grow.")
-    if query.report == "cost":
-        said.append("Priority Tier costs are never in the cost report.")
-    if query.report == "claude_code":
-        said.append("Estimated cost overlaps the cost report: never add the two.")
-    said += [_NULLS[name] for name in query.dimensions if name in _NULLS]
+        said.append(query.kind.unsettled)
+    said += query.kind.caveats
+    nulls = query.kind.fields.nulls
+    said += [f"{n} null is {nulls[n]}." for n in query.dimensions if n in _NAMED and n in nulls]
     said.append(NOTE)
     if not reading.count:
         said.append("Nothing was used in this range: a real zero.")
@@ -232,7 +194,7 @@ def _document(
         "group_by": list(query.group_by),
         "complete": True,
         "settled_until": plain_value(settled),
-        "totals": _record(totals, (*query.row.MEASURES, *query.row.DERIVED), names, models=True),
+        "totals": _record(totals, (*query.row.MEASURES, *query.row.DERIVED), names, nested=True),
         "shown": "",
         "records": [],
         "notes": said,
@@ -240,18 +202,18 @@ def _document(
 
 
 def _columns(query: Query, folded: tuple[str, ...] | None) -> tuple[str, ...]:
-    row = query.row
-    if folded is None:
-        dimensions = row.DIMENSIONS if issubclass(row, ClaudeCodeRow) else query.dimensions
-        return (*row.TIME[:1], *dimensions, *row.MEASURES, *row.DERIVED)
-    return (*folded, *row.MEASURES, *row.DERIVED)
+    row, clock = query.row, query.kind.fields.clock
+    said = (clock, *query.dimensions) if folded is None else folded
+    return (*said, *row.MEASURES, *row.DERIVED)
 
 
 def _record(
-    row: Row, columns: Sequence[str], names: _Names, *, models: bool = False
+    row: Row, columns: Sequence[str], names: _Names, *, nested: bool = False
 ) -> dict[str, Any]:
     """Return a row as JSON values: names beside ids, texts harmless, no null that says nothing."""
     record: dict[str, Any] = {}
+    kind = REGISTRY[row.REPORT]
+    nulls = kind.fields.nulls
     for name in columns:
         value = getattr(row, name)
         if name in row.DIMENSIONS and isinstance(value, str):
@@ -262,32 +224,22 @@ def _record(
             if value in names.get(name, {}):
                 label = name.removesuffix("_id") + "_name"
                 record[f"{label}{SUFFIX}"] = names[name][value]
-        elif value is not None or name in _NULLS:
+        elif value is not None or (name in _NAMED and name in nulls):
             record[name] = plain_value(value)
-    if isinstance(row, ClaudeCodeRow):
-        record.update(_coding(row, models))
+    record |= {name: plain_value(value) for name, value in kind.more(row).items()}
+    for name, field in kind.fields.nested.items():
+        inner = field.fields
+        if getattr(row, name) if not field.column else nested:
+            record[name] = [
+                {fact: _inner(use, fact, inner) for fact in inner.facts()}
+                for use in getattr(row, name)
+            ]
     return record
 
 
-def _coding(row: ClaudeCodeRow, models: bool) -> dict[str, Any]:
-    """Return what Claude Code's rows have beyond plain columns."""
-    uses = row.other_tools
-    accepted, rejected = row.accepted or 0, row.rejected or 0
-    asked = accepted + rejected
-    made: dict[str, Any] = {
-        "estimated_cost_cents": plain(total(use.estimated_cost_cents for use in row.models)),
-        "tool_acceptance_rate": round(accepted / asked, 3) if asked else None,
-    }
-    if uses:
-        made["other_tools"] = [
-            {"tool": harmless(use.tool), "accepted": use.accepted, "rejected": use.rejected}
-            for use in uses
-        ]
-    if models:
-        made["models"] = [
-            {**plain_value(use), "model": harmless(use.model, 100)} for use in row.models
-        ]
-    return made
+def _inner(use: Row, fact: str, fields: Fields[Any]) -> Any:
+    value = getattr(use, fact)
+    return harmless(value, 100) if fact in fields.dimensions else plain_value(value)
 
 
 def pretty(document: Mapping[str, Any]) -> str:

@@ -17,13 +17,13 @@ from typing import Annotated, Any, TypedDict, TypeVar
 
 from ..analysis.prices import PriceTable
 from ..analysis.reconcile import reconcile
-from ..analysis.spend import Caching, spend
+from ..analysis.spend import Caching, Coding, spend
 from ..client import AsyncUsageClient, UsageClient
 from ..directory import Directory
+from ..engine.flow import Wait
 from ..errors import AnthropicUsageError, InvalidQuery
-from ..flow import Part, Wait
 from ..money import plain
-from ..rows import CostRow, UsageRow
+from ..reports import CostRow, Part, UsageRow
 from ..sinks.columns import require
 from ..sinks.plain import plain_value
 from .tool import (
@@ -97,6 +97,7 @@ class Reconciled(TypedDict):
     unexplained_usd: str
     residuals: list[dict[str, str]]
     not_compared: list[dict[str, str]]
+    notes: list[str]
 
 
 class WorkspaceList(TypedDict):
@@ -437,7 +438,7 @@ class _Tools:
                 "tokens": {name: now for name, (now, _) in result.tokens.items()},
                 "cache_efficiency": None if caching is None else caching.efficiency,
                 "saved_by_caching_usd": _saved(caching),
-                "claude_code": None if coding is None else plain_value(coding),
+                "claude_code": None if coding is None else _figures(coding),
                 "notes": [
                     *(sentence(text) for text in result.notes),
                     *(harmless(text, 200) for text in directory.missing),
@@ -460,6 +461,7 @@ class _Tools:
                 "unexplained_usd": plain(result.unexplained),
                 "residuals": [_residual(item) for item in result.residuals],
                 "not_compared": [_residual(item) for item in result.not_compared],
+                "notes": [sentence(text) for text in result.notes],
             }
 
         return await self._in_thread(run, context)
@@ -544,6 +546,12 @@ def _exact(amount: Decimal | None) -> str | None:
     return None if amount is None else plain(amount)
 
 
+def _figures(coding: Coding) -> dict[str, Any]:
+    """Return what Claude Code came to, without who it was: names are text from outside."""
+    said: dict[str, Any] = plain_value(coding)
+    return {name: value for name, value in said.items() if name != "who"}
+
+
 def _saved(caching: Caching | None) -> list[str] | None:
     if caching is None or caching.saved_low is None or caching.saved_high is None:
         return None
@@ -554,8 +562,15 @@ def _residual(item: Any) -> dict[str, str]:
     return {
         "name": sentence(item.name, 100),
         "amount_usd": plain(item.amount),
-        "note": sentence(item.note),
+        "note": sentence("; ".join([*_said(item), item.note])),
     }
+
+
+def _said(item: Any) -> list[str]:
+    """Say what the parts of a residual depend on, the largest first."""
+    if item.name == "discount":
+        return []  # its note says that
+    return [f"{plain(part.amount)} {part.text()}" for part in item.parts[:5]]
 
 
 def _slice(part: Any) -> dict[str, Any]:
@@ -575,7 +590,7 @@ def _add_resources(server: Any) -> None:
 
     def lake_schema() -> str:
         """Return the tables that anthropic-usage-track writes, column by column."""
-        from ..schema import TABLES
+        from ..lake.schema import TABLES
 
         return json.dumps(TABLES, indent=2)
 

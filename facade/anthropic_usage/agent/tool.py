@@ -13,12 +13,13 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from ..analysis.days import uneven
 from ..client import AsyncUsageClient
 from ..credentials import KEY_VARIABLES, OAUTH_VARIABLE
+from ..engine.report import AsyncReport
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..moments import DAY, floor, parse_moment
 from ..outside import whole
-from ..report import AsyncReport
 from .fitting import Answer, Reading, fit, look_up
 from .untrusted import harmless, sentence
 
@@ -45,6 +46,7 @@ DEFAULT_MAX_CHARS = 32_000
 LEAST_MAX_CHARS = 300
 """With less not even an error has room."""
 _LONGEST_ERROR = 1_000
+_LONGEST_INPUT = 100_000
 
 MOST_REQUESTS = 400
 """A year of Claude Code by day; what asks for more was not meant."""
@@ -219,7 +221,7 @@ def error_text(
     problem: object, room: int, redact: Callable[[bytes], bytes] = lambda text: text
 ) -> str:
     """Return one line that begins with `Error:`, of at most `room` characters, without the key."""
-    text = redact(whole(words(problem)).encode()).decode()
+    text = redact(whole(words(problem)[:_LONGEST_INPUT]).encode()).decode()
     return sentence(f"Error: {text}", min(room, _LONGEST_ERROR))
 
 
@@ -251,6 +253,10 @@ async def ask(
                 await progress((part.ends - query.starting_at) / span, f"reading {query.report}")
             del part
     names, notes = await look_up(client, query)
+    if query.kind.holds:
+        given = checked(arguments, _PARAMETERS)
+        cut = uneven(given["starting_at"], given.get("ending_at"), report.settled_until)
+        notes += [cut] if cut else []
     return fit(query, report, reading, names, notes, max_chars)
 
 
@@ -260,6 +266,8 @@ def _without_secrets(arguments: Any, client: AsyncUsageClient) -> None:
         text = repr(arguments).encode(errors="replace")
     except RecursionError:
         raise InvalidQuery("the input is nested too deeply") from None
+    if len(text) > _LONGEST_INPUT:
+        raise InvalidQuery(f"the input is longer than {_LONGEST_INPUT:,} characters")
     if client.settings.credentials.redact(text) != text:
         raise InvalidQuery("the input holds the Admin API key: it is never an argument")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import attrs
 
 from ..errors import InvalidQuery
 from ..moments import DAY
-from ..money import parse_amount, plain
+from ..money import parse_amount, plain, quantize
 from ..sinks.sink import Staged
 
 __all__ = ["Alert", "Memory"]
@@ -111,7 +111,10 @@ class Memory:
                 continue
             fresh[name] = alert
             day = alert.day or dt.date.min
-            self.told[name] = _Told(day, alert.again_at, over=alert.kind == "new")
+            again = alert.again_at
+            if again is not None:
+                again = quantize(again, 2, ROUND_CEILING)
+            self.told[name] = _Told(day, again, over=alert.kind == "new")
         ends = []
         for alert in over:
             name = self._known(alert)

@@ -4,19 +4,21 @@ A line names some of the dimensions of the use that it bills, and leaves others 
 any value. So a line fits one cell of the day's use or several, and a cell may be fitted by several
 lines. Where all of them are billed at the list, each use is. Else what can only be one way is taken
 so: the only cell that a line fits is that line's, and no other pays for it. What is left is paid
-for as evenly, against the list, as the lines allow.
+for as evenly, against the list, as the lines allow. Where use has one of two prices, how much of it
+had the higher one is solved from what was billed; where that does not say it, none of it.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict, deque
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import attrs
 
 from ..money import ZERO, absolute, add, divide, quantize, subtract, times, total
+from .prices import tokens_above
 
 __all__ = ["Cell", "Claim", "Fit", "allocate", "shares"]
 
@@ -26,7 +28,11 @@ _ROUNDING = Decimal("0.000001")
 """How far rounded amounts may be from the list, in dollars."""
 _ENOUGH = Decimal("0.1")
 """Use of less, in dollars, does not tell the ratio at which it is billed."""
+_LIST = Decimal("1.00000")
+"""The ratio of a bill without a discount."""
 _STEPS = (ZERO, Decimal("0.00001"), Decimal("-0.00001"))
+_PLACE = Decimal("0.00000001")
+"""The last digit of a rounded amount, in dollars."""
 
 
 @attrs.define(eq=False)
@@ -39,12 +45,31 @@ class Cell:
     """Whether it is of a tier that is known to be billed."""
     counts: dict[str | None, Decimal] = attrs.field(factory=dict)
     costs: dict[str | None, Decimal] = attrs.field(factory=dict)
+    """At the lower price, where there are two."""
+    open: dict[Decimal, dict[str | None, Decimal]] = attrs.field(factory=dict)
+    """Counts of what may cost more, by how much more a token then costs."""
 
-    def put(self, who: str | None, count: Decimal, cost: Decimal | None) -> None:
-        """Count use of somebody; a cost of None is one that is not known."""
+    def put(
+        self, who: str | None, count: Decimal, cost: Decimal | None, step: Decimal = ZERO
+    ) -> None:
+        """Count use of somebody; a cost of None is one that is not known.
+
+        Each token of it may cost `step` more.
+        """
         self.counts[who] = add(self.counts.get(who, ZERO), count)
         if cost is not None:
             self.costs[who] = add(self.costs.get(who, ZERO), cost)
+            if step:
+                counts = self.open.setdefault(step, {})
+                counts[who] = add(counts.get(who, ZERO), count)
+
+    def weights(self, above: Decimal) -> dict[str | None, Decimal]:
+        """Return what the use costs, where a share of what may cost more does."""
+        weights = dict(self.costs)
+        for step, counts in self.open.items():
+            for who, count in counts.items():
+                weights[who] = add(weights[who], times(times(step, count), above))
+        return weights
 
     @property
     def priced(self) -> bool:
@@ -98,6 +123,7 @@ def allocate(
     """
     results: list[tuple[list[Fit], list[Claim]]] = []
     groups: list[tuple[list[Fit], list[_Found], Sequence[Cell]]] = []
+    below: list[tuple[list[Fit], Decimal, list[Cell], bool]] = []
     for claims, cells in days:
         search = _Search(cells, drop, frozenset(keep))
         charges: list[_Found] = []
@@ -108,16 +134,18 @@ def allocate(
             if not fits:
                 lost.append(claim)
             elif claim.amount < 0:
-                done += _paid(claim.amount, [cells[place] for place in fits], loose)
+                below.append((done, claim.amount, [cells[place] for place in fits], loose))
             else:
                 charges.append(_Found(claim.amount, frozenset(fits), loose))
         groups += [(done, part, cells) for part in _components(charges)]
         results.append((done, lost))
-    ratios = {_digits(Decimal(1))}
+    ratios: set[Decimal] = set()
     for _, part, cells in groups:
         ratio = _ratio(part, cells) if _certain(part) else None
         if ratio is not None:
             ratios.add(_digits(ratio))
+    for done, amount, those, loose in below:
+        done += _paid(amount, those, loose, ZERO)
     for done, part, cells in groups:
         done += _settled(part, cells, ratios, summed)
     return results
@@ -136,7 +164,7 @@ def _ratio(charges: Sequence[_Found], cells: Sequence[Cell]) -> Decimal | None:
     """Return the ratio of charges to the list; None where that is not known well enough."""
     fits = [cells[place] for place in _places(charges)]
     cost = total(map(_cost, fits))
-    if not all(cell.priced for cell in fits) or cost < _ENOUGH:
+    if not all(cell.priced and not cell.open for cell in fits) or cost < _ENOUGH:
         return None
     return divide(total(charge.amount for charge in charges), cost)
 
@@ -230,7 +258,7 @@ def _components(charges: Iterable[_Found]) -> list[list[_Found]]:
 
 
 def _settled(
-    charges: list[_Found], cells: Sequence[Cell], ratios: Container[Decimal], summed: bool
+    charges: list[_Found], cells: Sequence[Cell], ratios: Collection[Decimal], summed: bool
 ) -> Iterator[Fit]:
     """Yield who pays for charges that have cells in common.
 
@@ -240,26 +268,60 @@ def _settled(
     every = [cells[place] for place in places]
     amount = total(charge.amount for charge in charges)
     loose = any(charge.loose for charge in charges)
+    solved = _above(charges, every, ratios)
+    above = ZERO if solved is None else solved
     level = False
     if len(places) > 1 and len(charges) > 1 and all(cell.priced for cell in every):
-        off = absolute(subtract(total(map(_cost, every)), amount))
-        level = summed or off <= times(_ROUNDING, len(charges) + 1)
+        off = absolute(subtract(total(_cost(cell, above) for cell in every), amount))
+        level = summed or off <= times(_ROUNDING, len(charges) + 1) or solved is not None
         if not level and (ratio := _ratio(charges, cells)) is not None:
-            level = any(add(_digits(ratio), step) in ratios for step in _STEPS)
-    if level and len(_even(charges, cells)) == 1:
+            near = {add(_digits(ratio), step) for step in _STEPS}
+            level = _LIST in near or not near.isdisjoint(ratios)
+    if level and len(_even(charges, cells, above)) == 1:
         # All of it is billed at a ratio that is known, so each use is.
-        yield from _paid(amount, every, loose)
+        yield from _paid(amount, every, loose, above)
         return
     alone, rest = _forced(charges)
     for charge, place in alone:
-        yield from _paid(charge.amount, [cells[place]], charge.loose)
+        own = _above([charge], [cells[place]], ratios)
+        yield from _paid(charge.amount, [cells[place]], charge.loose, above if own is None else own)
     for part in _components(rest):
-        for some, among in _even(part, cells):
+        for some, among in _even(part, cells, above):
             yield from _paid(
                 total(charge.amount for charge in some),
                 [cells[place] for place in sorted(among)],
                 any(charge.loose for charge in some),
+                above,
             )
+
+
+def _above(
+    charges: Sequence[_Found], cells: Sequence[Cell], ratios: Collection[Decimal]
+) -> Decimal | None:
+    """Return the share of what may cost more that does, where the charges say it.
+
+    At a ratio to the list that is known, they are those of one whole number of tokens.
+    """
+    steps = {step for cell in cells for step in cell.open}
+    if len(steps) != 1 or not all(cell.priced for cell in cells):
+        return None
+    (step,) = steps
+    tokens = total(count for cell in cells for count in cell.open.get(step, {}).values())
+    if tokens != int(tokens):
+        return None
+    amount = total(charge.amount for charge in charges)
+    cost = total(total(cell.costs.values()) for cell in cells)
+    found = set()
+    for ratio in ratios or (_LIST,):
+        if ratio > 0:
+            over = subtract(amount, times(cost, ratio))
+            slack = times(_PLACE, len(charges))
+            span = tokens_above(over, times(step, ratio), int(tokens), slack)
+            found |= {span} if span else set()
+    if len(found) != 1:
+        return None
+    ((least, most),) = found
+    return quantize(divide(least, tokens), _FINE) if least == most else None
 
 
 def _forced(charges: list[_Found]) -> tuple[list[tuple[_Found, int]], list[_Found]]:
@@ -283,23 +345,23 @@ def _forced(charges: list[_Found]) -> tuple[list[tuple[_Found, int]], list[_Foun
         rest = [charge for charge in left if len(charge.fits) > 1]
 
 
-def _paid(amount: Decimal, cells: Sequence[Cell], loose: bool) -> Iterator[Fit]:
+def _paid(amount: Decimal, cells: Sequence[Cell], loose: bool, above: Decimal) -> Iterator[Fit]:
     """Yield an amount's parts, by cost at list where all of the use has a price, else by count."""
     by_price = all(cell.priced for cell in cells)
     weights: dict[str | None, Decimal] = defaultdict(lambda: ZERO)
     for cell in cells:
-        for who, weight in (cell.costs if by_price else cell.counts).items():
+        for who, weight in (cell.weights(above) if by_price else cell.counts).items():
             weights[who] = add(weights[who], weight)
     for who, share in shares(amount, weights).items():
         yield Fit(who, share, by_price, loose)
 
 
-def _cost(cell: Cell) -> Decimal:
-    return total(cell.costs.values())
+def _cost(cell: Cell, above: Decimal = ZERO) -> Decimal:
+    return total(cell.weights(above).values())
 
 
 def _even(
-    charges: Sequence[_Found], cells: Sequence[Cell]
+    charges: Sequence[_Found], cells: Sequence[Cell], above: Decimal
 ) -> list[tuple[list[_Found], frozenset[int]]]:
     """Part charges and cells so that each part is billed at one ratio to its list.
 
@@ -309,7 +371,7 @@ def _even(
     places = _places(charges)
     by_price = all(cells[place].priced for place in places)
     demand = {
-        place: _cost(cells[place]) if by_price else total(cells[place].counts.values())
+        place: _cost(cells[place], above) if by_price else total(cells[place].counts.values())
         for place in places
     }
     amount = total(charge.amount for charge in charges)
@@ -330,9 +392,9 @@ def _even(
             # What the rounding left over, or nothing, may fit nothing but what is full.
             beside = charge.fits - reached
             (second if beside else first).append(attrs.evolve(charge, fits=beside or charge.fits))
-    parts = list(_even(first, cells)) if second else [(first, reached)]
+    parts = list(_even(first, cells, above)) if second else [(first, reached)]
     for part in _components(second):
-        parts += _even(part, cells)
+        parts += _even(part, cells, above)
     return parts
 
 

@@ -6,7 +6,6 @@ r x (low x (Q - n) + high x n) for a whole number n, and seldom for more than on
 
 from __future__ import annotations
 
-import decimal
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +14,20 @@ from types import MappingProxyType
 
 import attrs
 
-from ..money import ZERO, absolute, add, divide, negative, quantize, subtract, times
+from ..money import ZERO, absolute, add, negative, subtract, times
 from .matches import Match
-from .prices import KINDS
-from .ratios import ONE
+from .prices import KINDS, tokens_above
+from .ratios import ONE, ratios_of
 
-__all__ = ["PRIORITY", "Reading", "contradictions", "found_ratio", "read", "shares_of"]
+__all__ = [
+    "PRIORITY",
+    "Reading",
+    "contradictions",
+    "found_ratio",
+    "ratios_beside",
+    "read",
+    "shares_of",
+]
 
 _FACTORS = (ZERO, ONE, Decimal("0.5"))
 """At what share of the standard prices use of a doubtful tier may be billed."""
@@ -28,7 +35,11 @@ PRIORITY = "priority"
 """The tier of which the documents say that the cost report leaves it out."""
 Shares = Mapping[str, Sequence[Decimal]]
 NO_SHARES: Shares = MappingProxyType({})
-_GRID = [times(Decimal("0.005"), step) for step in range(199, 0, -1)]
+_GRID = sorted(
+    (times(Decimal("0.005"), step) for step in range(1, 400) if step != 200),
+    key=lambda ratio: absolute(subtract(ratio, ONE)),
+)
+"""Whole half percents, the nearest to the list first."""
 _ENOUGH = 3
 _SOME = 60
 _MOSTLY = Decimal("0.9")
@@ -64,29 +75,44 @@ def read(match: Match, ratio: Decimal, shares: Shares = NO_SHARES) -> Reading | 
     return None
 
 
-def shares_of(matches: Iterable[Match], ratios: Sequence[Decimal]) -> Shares:
+def shares_of(matches: Sequence[Match], ratios: Sequence[Decimal]) -> Shares:
     """Return at which shares of the list each tier beside is billed, the most frequent first.
 
-    Charges that leave nothing else open say it. A tier of which none says anything is not billed
-    if the documents say so; else it may be.
+    Charges that leave nothing else open say it, or else the others. Priority Tier is not billed but
+    for clear words of the bill.
     """
-    counts: dict[str, dict[Decimal, int]] = {}
-    for match in matches:
-        for tier in match.beside:
-            counts.setdefault(tier, defaultdict(int))
-        if match.open or any(part.open for part in match.beside.values()) or not match.beside:
-            continue
-        every = dict.fromkeys(match.beside, _FACTORS)
-        reading = next(filter(None, (read(match, ratio, every) for ratio in ratios)), None)
-        if reading is not None:
-            found = dict(reading.factors)
-            for tier in match.beside:
-                counts[tier][found.get(tier, ZERO)] += 1
-    usual = {tier: (ZERO,) if tier == PRIORITY else _FACTORS for tier in counts}
-    return {
-        tier: tuple(sorted(known, key=lambda share: -known[share])) or usual[tier]
-        for tier, known in counts.items()
-    }
+    beside = [match for match in matches if match.beside]
+    clear = [match for match in beside if not match.open]
+    clear = [m for m in clear if not any(part.open for part in m.beside.values())]
+    shares: dict[str, tuple[Decimal, ...]] = {}
+    for tier in dict.fromkeys(tier for match in beside for tier in match.beside):
+        telling = [match for match in clear if tier in match.beside]
+        if not telling and tier != PRIORITY:
+            telling = [match for match in beside if tier in match.beside]
+        shares[tier] = _needed(tier, telling, ratios)
+    return shares
+
+
+def _needed(tier: str, matches: Sequence[Match], ratios: Sequence[Decimal]) -> tuple[Decimal, ...]:
+    """Return the fewest shares of a tier that explain all that any does."""
+    fits: dict[Decimal, set[int]] = {}
+    for share in _FACTORS:
+        fits[share] = set()
+        for match in matches:
+            every = {**dict.fromkeys(match.beside, _FACTORS), tier: (share,)}
+            if _any(match, ratios, every) is not None:
+                fits[share].add(id(match))
+    needed: list[Decimal] = []
+    while any(fits.values()):
+        best = max(fits, key=lambda share: len(fits[share]))
+        explained = fits.pop(best)
+        needed.append(best)
+        fits = {share: left - explained for share, left in fits.items()}
+    return tuple(needed) or (ZERO,)
+
+
+def _any(match: Match, ratios: Sequence[Decimal], shares: Shares) -> Reading | None:
+    return next(filter(None, (read(match, ratio, shares) for ratio in ratios)), None)
 
 
 def _solved(match: Match, ratio: Decimal) -> Reading | None:
@@ -100,19 +126,32 @@ def _solved(match: Match, ratio: Decimal) -> Reading | None:
         return Reading(ratio=ratio, low=low, high=high) if within else None
     ((lower, higher), tokens) = next(iter(match.open.items()))
     step = subtract(higher, lower)
-    ends = [
-        divide(subtract(divide(add(match.billed, by), ratio), low), step)
-        for by in (negative(slack), slack)
-    ]
-    first = max(0, int(quantize(ends[0], 0, decimal.ROUND_CEILING)))
-    last = min(tokens, int(quantize(ends[1], 0, decimal.ROUND_FLOOR)))
-    if first > last:
+    over = subtract(match.billed, times(low, ratio))
+    counts = tokens_above(over, times(step, ratio), tokens, slack)
+    if counts is None:
         return None
+    first, last = counts
     if first < last:
         between = [add(low, times(step, count)) for count in (first, last)]
         return Reading(ratio=ratio, low=between[0], high=between[1])
     cost = add(low, times(step, first))
     return Reading(ratio=ratio, low=cost, high=cost, above=first, tokens=tokens)
+
+
+def ratios_beside(matches: Iterable[Match]) -> list[Decimal]:
+    """Return ratios at which charges are that have use of other tiers in them, or beside them."""
+    left = [match for match in matches if match.beside and not match.open]
+    tiers = sorted({tier for match in left for tier in match.beside})
+    best: tuple[int, list[Decimal]] = 0, []
+    for some in itertools.product(_FACTORS, repeat=len(tiers)):
+        factors = dict(zip(tiers, some, strict=True))
+        whole = [match.with_beside(factors) for match in left]
+        ratios = ratios_of(whole)
+        count = sum(any(_solved(match, ratio) for ratio in ratios) for match in whole)
+        # Few ratios that explain much are found, many that explain each a little are not.
+        if count - len(ratios) > best[0]:
+            best = count - len(ratios), ratios
+    return best[1]
 
 
 def contradictions(read_as: Iterable[tuple[Match, Reading, int]]) -> list[Match]:
@@ -135,8 +174,7 @@ def contradictions(read_as: Iterable[tuple[Match, Reading, int]]) -> list[Match]
             sum(reading.above or 0 for _, reading, _ in part) for part in (inputs, output)
         )
         threshold = max(least for _, _, least in group)
-        enough = sent > threshold if threshold else sent > 0
-        if enough != (received > 0):
+        if (sent or received) and not (sent > threshold and received):
             wrong += [match for match, reading, _ in group if reading.above]
     return wrong
 
@@ -150,5 +188,8 @@ def found_ratio(matches: Sequence[Match]) -> Decimal | None:
     enough = min(enough, times(_MOSTLY, len(matches)))
     counts = {ratio: sum(read(match, ratio) is not None for match in matches) for ratio in _GRID}
     most = max(counts.values())
-    best = [ratio for ratio, count in counts.items() if count == most]
-    return best[0] if len(best) == 1 and most >= enough else None
+    best, *others = (ratio for ratio, count in counts.items() if count == most)
+    # All at the lower price at one ratio is all at the higher price at a smaller one.
+    rates = {rates for match in matches for rates in match.open}
+    same = all(times(high, other) == times(low, best) for other in others for low, high in rates)
+    return best if most >= enough and same else None

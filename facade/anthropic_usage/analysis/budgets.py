@@ -12,9 +12,9 @@ import attrs
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars, several
-from ..moments import DAY, next_month, utc_now
+from ..moments import DAY, monday, next_month, utc_now
 from ..money import ZERO, absolute, add, divide, subtract, times, total
-from ..rows import CostRow, UsageRow, monday
+from ..reports import CostRow, UsageRow
 from .alerts import Alert
 from .budget_file import Budget, Budgets
 from .days import LATE, read_bill
@@ -120,7 +120,7 @@ def check(
     if until <= start:
         none = "no day has a bill yet: nothing is judged"
         return Checked(billed_until=until, states=(), alerts=(), over=(), notes=(none,))
-    books = _Books(source, start, until, lines, rows, directory, prices)
+    books = _Books(source, start, until, lines, _charges(lines), rows, directory, prices)
     notes = [f"billed up to and with {until - DAY}"]
     late = [day for day in bill.days.late if day < today]
     if late:
@@ -150,7 +150,7 @@ def check(
                 )
     alerts = [alert for state in states for alert in _overspent(state, until)]
     over = [alert for state in states for alert in _ended(state, until)]
-    for event in _jumps(lines, budgets, directory, start, until):
+    for event in _jumps(books, budgets):
         alerts += _jumped(event, judged)
         over += _usual_again(event, judged)
     if rows is not None:
@@ -168,6 +168,24 @@ def check(
 
 
 Daily = Mapping[dt.date, Decimal]
+
+
+@attrs.frozen
+class _Charge:
+    """What a workspace was billed for a model on a day, in US dollars."""
+
+    day: dt.date
+    workspace_id: str | None
+    model: str | None
+    amount: Decimal
+
+
+def _charges(lines: Iterable[CostRow]) -> list[_Charge]:
+    sums: dict[tuple[dt.date, str | None, str | None], Decimal] = {}
+    for line in lines:
+        key = (line.day, line.workspace_id, line.model)
+        sums[key] = add(sums.get(key, ZERO), line.amount_usd)
+    return [_Charge(*key, amount) for key, amount in sums.items()]
 
 
 @attrs.frozen(kw_only=True)
@@ -192,6 +210,7 @@ class _Books:
     start: dt.date
     until: dt.date
     lines: Sequence[CostRow]
+    charges: Sequence[_Charge]
     rows: Sequence[UsageRow] | None
     directory: Directory
     prices: PriceTable
@@ -205,21 +224,21 @@ class _Books:
             return self._model(budget)
         if budget.subject == "workspace":
             return self._workspace(budget)
-        return _Amounts.exact(_daily((line.day, line.amount_usd) for line in self.lines))
+        return _Amounts.exact(_daily((one.day, one.amount) for one in self.charges))
 
     def _workspace(self, budget: Budget) -> _Amounts:
-        seen = {line.workspace_id for line in self.lines}
+        seen = {one.workspace_id for one in self.charges}
         ids = self._meant(budget, seen, self.directory.workspaces, self.directory.workspace)
-        own = _daily((line.day, line.amount_usd) for line in self.lines if line.workspace_id in ids)
-        return _Amounts.exact(own, *_shared(budget, ids))
+        own = ((one.day, one.amount) for one in self.charges if one.workspace_id in ids)
+        return _Amounts.exact(_daily(own), *_shared(budget, ids))
 
     def _model(self, budget: Budget) -> _Amounts:
         try:
-            known = {line.model for line in self.lines if line.model}
+            known = {one.model for one in self.charges if one.model}
             model = self.prices.model_named(str(budget.value), known)
         except InvalidQuery as error:
             raise InvalidQuery(f"budget {budget.name!r}: {error}") from None
-        own = [(line.day, line.amount_usd) for line in self.lines if line.model in model]
+        own = [(one.day, one.amount) for one in self.charges if one.model in model]
         nameless = [line for line in self.lines if not line.model]
         if any(line.cost_type == "tokens" or line.token_type in KINDS for line in nameless):
             # What the bill gives no model is split by use; its own lines are among the shares.
@@ -384,11 +403,15 @@ def _spent(state: State) -> str:
     return f"{said} of {dollars(state.budget.amount)} ({state.share:.0f}%) {_span(state)}"
 
 
+def _part(amount: Decimal, percent: int) -> Decimal:
+    return times(amount, times(Decimal("0.01"), percent))
+
+
 def _reached(state: State) -> list[int]:
     return [
         percent
         for percent in state.budget.warn_at
-        if state.spent >= times(state.budget.amount, Decimal(percent) / 100)
+        if state.spent >= _part(state.budget.amount, percent)
     ]
 
 
@@ -405,10 +428,10 @@ def _overspent(state: State, until: dt.date) -> Iterator[Alert]:
             message=f"{_spent(state)}, past {past}%",
             id=_id("budget", state),
             day=day,
-            threshold=times(budget.amount, Decimal(past) / 100),
+            threshold=_part(budget.amount, past),
             amount=state.spent,
             severity="critical" if state.spent >= budget.amount else "warning",
-            again_at=times(budget.amount, Decimal(min(later, default=further)) / 100),
+            again_at=_part(budget.amount, min(later, default=further)),
         )
     projected = state.projected
     if budget.on_forecast and projected and state.spent < budget.amount < projected:
@@ -458,25 +481,24 @@ def _ended(state: State, until: dt.date) -> Iterator[Alert]:
         )
 
 
-def _jumps(
-    lines: Sequence[CostRow],
-    budgets: Budgets,
-    directory: Directory,
-    start: dt.date,
-    until: dt.date,
-) -> list[Event]:
+def _jumps(books: _Books, budgets: Budgets) -> list[Event]:
     if budgets.jump_factor is None:
         return []
+    known = {one.model for one in books.charges if one.model}
+    models = {name: books.prices.canonical(name, known) for name in known}
     series: dict[Subject, dict[dt.date, Decimal]] = defaultdict(dict)
-    for line in lines:
-        name = directory.workspace(line.workspace_id)
-        subjects = [EVERYTHING, Subject("workspace", line.workspace_id, name)]
-        if line.model:
-            subjects.append(Subject("model", line.model, line.model))
+    for one in books.charges:
+        name = books.directory.workspace(one.workspace_id)
+        subjects = [EVERYTHING, Subject("workspace", one.workspace_id, name)]
+        if one.model:
+            model = models[one.model]
+            subjects.append(Subject("model", model, model))
         for subject in subjects:
             own = series[subject]
-            own[line.day] = add(own.get(line.day, ZERO), line.amount_usd)
-    return events(series, start, until, factor=budgets.jump_factor, least_usd=budgets.jump_usd)
+            own[one.day] = add(own.get(one.day, ZERO), one.amount)
+    return events(
+        series, books.start, books.until, factor=budgets.jump_factor, least_usd=budgets.jump_usd
+    )
 
 
 def _event_id(event: Event) -> str:
@@ -492,7 +514,7 @@ def _jumped(event: Event, judged: dt.date) -> Iterator[Alert]:
         return
     day = days[-1]
     amount = event.days[day]
-    causes = [str(cause) for cause in event.causes]
+    causes = [str(cause) for cause in event.causes.get(day, ())]
     by = f" ({', '.join(causes)})" if causes else ""
     if event.kind == "new":
         message = f"{event.subject} is new: it was billed {dollars(amount)} since {event.begun}{by}"

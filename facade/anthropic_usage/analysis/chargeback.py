@@ -14,8 +14,8 @@ from ..directory import Directory
 from ..errors import InvalidQuery
 from ..moments import Moment
 from ..money import ZERO, add, negative, quantize, subtract, times, total
-from ..rows import CostRow
-from .days import read_bill
+from ..reports import CostRow
+from .days import read_bill, uneven
 from .joined import LINE, Joined, Share, join_keys, join_models
 from .owners import Owner, OwnerMap
 from .prices import KINDS, PriceTable
@@ -103,7 +103,8 @@ class Chargeback:
     unused: tuple[str, ...] = ()
     """Patterns of the owners' map that match nothing in this bill."""
     notes: tuple[str, ...] = ()
-    """What could not be read of the use, and why: parts are coarser for it."""
+    """Which days are in it whole though the range cuts through them; what could not be read of the
+    use, and why: parts are coarser for it."""
     undivided: bool = False
     """Whether that was all of the use, so that the bill could not be split as was asked."""
     currency: str = "USD"
@@ -190,6 +191,7 @@ def chargeback(
     prices = prices or PriceTable.bundled()
     bill = read_bill(source, starting_at, ending_at, by=LINE)
     days = bill.days.require()
+    cut = uneven(starting_at, ending_at, days.settled_until)
     rows = bill.lines
     exact = total(row.amount_usd for row in rows)
     span = days.billed.start, days.billed.end
@@ -225,7 +227,7 @@ def chargeback(
         unsettled=tuple(days.sentences()),
         missing=directory.missing,
         unused=_unused(parts, owners),
-        notes=() if joined is None else joined.missing,
+        notes=(*([cut] if cut else []), *(() if joined is None else joined.missing)),
         undivided=joined is not None and joined.blind,
     )
 

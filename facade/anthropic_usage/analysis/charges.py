@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..rows import CostRow
+from ..reports import CostRow
 
 __all__ = ["OTHER", "charge_kind", "charge_name", "kind_name"]
 

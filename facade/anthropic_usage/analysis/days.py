@@ -17,11 +17,10 @@ from typing import Protocol
 
 import attrs
 
+from ..engine.report import Report
 from ..errors import InvalidQuery
 from ..moments import DAY, Moment, floor, parse_moment, rfc3339, utc_now
-from ..query import Many
-from ..report import Report
-from ..rows import CostRow
+from ..reports import CostRow, Many
 
 __all__ = ["LATE", "Bill", "Days", "Span", "read_bill", "uneven"]
 
@@ -92,24 +91,6 @@ class Days:
     def whole(self) -> bool:
         """Whether every day of the range is billed."""
         return self.billed_until >= self.ending_at
-
-    def since(self, start: dt.datetime) -> Days:
-        """Return what is known of the days from a midnight on."""
-        return attrs.evolve(
-            self,
-            starting_at=start,
-            settled_until=max(start, self.settled_until),
-            billed_until=max(start, self.billed_until),
-        )
-
-    def upto(self, end: dt.datetime) -> Days:
-        """Return what is known of the days before a midnight."""
-        return attrs.evolve(
-            self,
-            ending_at=min(end, self.ending_at),
-            settled_until=min(end, self.settled_until),
-            billed_until=min(end, self.billed_until),
-        )
 
     def sentences(self) -> list[str]:
         """Say which days of the range have no bill yet; nothing if all have one."""

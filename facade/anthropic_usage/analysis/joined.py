@@ -11,8 +11,9 @@ from typing import Any
 import attrs
 import msgspec
 
-from ..money import add, divide, quantize, times
-from ..rows import CostRow, UsageRow
+from ..errors import AnthropicUsageError, AuthenticationError
+from ..money import ZERO, add, divide, quantize, subtract, times
+from ..reports import CostRow, UsageRow
 from .allocation import Cell, Claim, allocate
 from .priced import PricedUsage, read_priced_usage
 from .prices import KINDS, MEASURE_OF, WEB_SEARCH, PriceTable
@@ -37,6 +38,7 @@ _WORKSPACE, _MODEL, _KIND, _TIER, _WINDOW, _GEO = range(6)
 _GIVEN_UP = (_GEO, _WINDOW, _TIER, _KIND, _WORKSPACE)
 """In this order, for a line that fits no use. The model is never."""
 _HALF = Decimal("0.5")
+_LONG = "200k-1M"
 _BILLED = ("standard", "batch", None)
 _OF_A_KEY = ("api_key_id", "workspace_id", "model", "service_tier", "context_window")
 _MEASURES = (*MEASURE_OF.items(), (WEB_SEARCH, WEB_SEARCH))
@@ -78,6 +80,8 @@ class _Use:
     count: Decimal
     cost: Decimal | None
     billed: bool
+    step: Decimal = ZERO
+    """How much more a token may cost."""
 
 
 def join_keys(
@@ -116,8 +120,9 @@ class KeyUse:
     ) -> Joined:
         """Join lines of days and `LINE` with the keys whose use they bill.
 
-        Where a price is a band, use is weighed by its middle; with `ends`, that of `key` by the
-        first of these ends of the band (0 or 1), and all other use by the second.
+        Where use has one of two prices, the bill says how much of it had the higher one, or it is
+        weighed by the lower. With `ends`, the use of `key` is weighed by the first of these ends
+        of the band (0 or 1), and all other use by the second.
         """
         uses: dict[dt.date, list[_Use]] = defaultdict(list)
         for row in self.usage:
@@ -163,9 +168,17 @@ def _uses(
     billed = row.service_tier in _BILLED
     at_list = row if billed else msgspec.structs.replace(row, service_tier="standard")
     by_kind = prices.cost(at_list).by_kind
+    rates = prices.rates(at_list)
+    if prices.all_short(row):
+        # Where the length of the prompts is all that is open, too little input answers it.
+        as_long = prices.rates(msgspec.structs.replace(at_list, context_window=_LONG))
+        rates |= {kind: frozenset({min(rates[kind])}) for kind in rates if len(as_long[kind]) == 1}
     for kind, measure in _MEASURES:
         if count := getattr(row, measure):
-            band = by_kind.get(kind)
+            several = sorted(rates.get(kind, ()))
+            cost, step = _cost(by_kind.get(kind), end), ZERO
+            if several and end is None and len(several) <= 2:
+                cost, step = times(several[0], count), subtract(several[-1], several[0])
             yield _Use(
                 values=(
                     None,
@@ -177,12 +190,15 @@ def _uses(
                 ),
                 who=who,
                 count=Decimal(count),
-                cost=None if band is None else _weight(band, end),
+                cost=cost,
                 billed=billed or kind == WEB_SEARCH,
+                step=step,
             )
 
 
-def _weight(band: tuple[Decimal, Decimal], end: int | None) -> Decimal:
+def _cost(band: tuple[Decimal, Decimal] | None, end: int | None) -> Decimal | None:
+    if band is None:
+        return None
     return times(add(*band), _HALF) if end is None else band[end]
 
 
@@ -199,11 +215,13 @@ class _Workspaces:
     @classmethod
     def read(cls, source: Source, span: tuple[Any, Any]) -> _Workspaces:
         """Read them; without them, lines are not joined on the workspace."""
-        # A lake keeps no such reading, and a source may refuse it: the join does without.
-        nothing: list[UsageRow] = []
-        usage, _ = optional(
-            lambda: source.usage(*span, group_by=_OF_A_KEY).by("day", *_OF_A_KEY), nothing
-        )
+        try:
+            usage = source.usage(*span, group_by=_OF_A_KEY).by("day", *_OF_A_KEY)
+        except AuthenticationError:
+            raise
+        except AnthropicUsageError:
+            # A lake keeps no such reading, and a source may refuse it: the join does without.
+            return cls({})
         rows: dict[tuple[Any, ...], dict[str | None, UsageRow]] = defaultdict(dict)
         for row in usage:
             rows[cls._key(row)][row.workspace_id] = row
@@ -280,7 +298,7 @@ def _join(
                 values = values_of(use.values)
                 # Where no line names a tier, what is known to be billed still stands apart.
                 cell = cells[-1].setdefault((values, use.billed), Cell(values, use.billed))
-                cell.put(use.who, use.count, use.cost)
+                cell.put(use.who, use.count, use.cost, use.step)
     days = [
         (list(said.values()), list(there.values()))
         for said, there in zip(claims, cells, strict=True)

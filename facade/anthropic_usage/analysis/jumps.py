@@ -17,7 +17,7 @@ from decimal import Decimal
 import attrs
 
 from ..moments import DAY
-from ..money import ZERO, add, quantize
+from ..money import ZERO, add, quantize, times
 
 __all__ = ["EVERYTHING", "WORSE", "Event", "Subject", "events"]
 
@@ -25,13 +25,21 @@ WORSE = Decimal("1.5")
 """How many times what was told of an event makes it worth telling again."""
 _WEEK = 7
 _YOUNG = 14
+"""Days that must be known before one can be expected: two of its weekday."""
+_KNOWN = 28
 """Days that a thing must be known for before a day of it can be a jump."""
+_MOVED = 0.5
+"""The share of a model's excess that the whole must have too, or use only moved between models."""
 _WEEKS = 8
+_OVER = 0.5
+"""The share of its first excess at which an event is over."""
 _LASTS = 14
 """After so many days a new level is what is usual."""
-_MARGIN = 1.5
-"""How far a day must be beyond the worst that has happened before."""
-_LONE = 0.25
+_CALM = 0.8
+"""Days that were never further above the usual than this share of it are calm."""
+_MARGIN, _WILD_MARGIN = 1.15, 2.0
+"""How far a day must be beyond the worst that has happened before, if days are calm and if not."""
+_LONE = 0.12
 """The worst day is no measure if the next worst has less than this share of its excess."""
 _PART = 1.35
 """How much more than another's a subject may have too much and still be explained by it."""
@@ -73,7 +81,8 @@ class Event:
     """The first day that is counted."""
     over: dt.date | None = None
     """The first day that is usual again; None while it lasts, and for what is new."""
-    causes: tuple[Subject, ...] = ()
+    causes: Mapping[dt.date, tuple[Subject, ...]] = attrs.field(factory=dict)
+    """Which parts of the subject show the same, by the days worth telling."""
     usuals: tuple[float, ...] = ()
     """What is usual on the days that follow, by the days since the first, modulo a week."""
 
@@ -105,11 +114,16 @@ def events(
     for subject, amounts in series.items():
         exact = [amounts.get(day, ZERO) for day in days]
         for event in _events(subject, days, exact, float(factor), least_usd):
+            if _moved(event, series.get(EVERYTHING), days):
+                continue
             found.setdefault(event.first_day, []).append(event)
     told: list[Event] = []
     for day in sorted(found):
         running = [event for event in told if event.kind == "jump" and event.lasts(day)]
         fresh = [event for event in found[day] if not _explained(event, running, series)]
+        worse = next((event for event in running if _grows(event, day)), None)
+        if worse is not None and fresh:
+            told[told.index(worse)], fresh = _joined(worse, fresh, day)
         told += _folded(fresh)
     return told
 
@@ -144,12 +158,16 @@ def _events(
             if since >= _LASTS or amount <= limits[since % _WEEK]:
                 yield attrs.evolve(event, over=day)
                 event = None
-            elif exact[begun + place] >= max(event.days.values()) * WORSE:
+            elif exact[begun + place] >= times(max(event.days.values()), WORSE):
                 event = attrs.evolve(event, days={**event.days, day: exact[begun + place]})
         limit = _limit(daily, usuals, place, factor, float(least))
-        if event is None and amount > limit:
+        if event is None and place >= _KNOWN and amount > limit:
             week = [_usual(daily[:place], place + step) for step in range(_WEEK)]
-            limits = [max(factor * own, own + float(least)) for own in week]
+            # It is over when half of the excess is gone; a quiet weekday has less of it.
+            limits = [
+                own + _OVER * (amount - usual) * min(1.0, own / usual if usual else 1.0)
+                for own in week
+            ]
             event = Event(
                 kind="jump",
                 subject=subject,
@@ -204,8 +222,21 @@ def _limit(
     worst = over[0] if over else 0.0
     if len(over) > 1 and over[1] < _LONE * worst:
         worst = over[1]
-    limit = max(usual * factor, usual + least, usual + _MARGIN * worst)
+    margin = _MARGIN
+    if worst > _CALM * statistics.median(usuals[max(0, place - _YOUNG - 4 * _WEEK) :]):
+        # Its days differ much: the fewer are known, the less is known of how much.
+        margin = _WILD_MARGIN * max(1.0, _WEEKS * _WEEK / place)
+    limit = max(usual * factor, usual + least, usual + margin * worst)
     return limit if math.isfinite(limit) else usual
+
+
+def _moved(event: Event, whole: Series | None, days: Sequence[dt.date]) -> bool:
+    """Tell whether a model costs more because another one costs less."""
+    if event.kind != "jump" or event.subject.kind != "model" or whole is None:
+        return False
+    daily = [float(whole.get(day, ZERO)) for day in days]
+    place = days.index(event.first_day)
+    return daily[place] - _usual(daily, place) < _MOVED * _size(event)
 
 
 def _explained(event: Event, running: Iterable[Event], series: Mapping[Subject, Series]) -> bool:
@@ -244,10 +275,31 @@ def _folded(found: Sequence[Event]) -> list[Event]:
         if part and (
             event.kind == "jump" or event.begun == event.first_day or kept[0].kind == "new"
         ):
-            kept[0] = attrs.evolve(kept[0], causes=(*kept[0].causes, event.subject))
+            kept[0] = _caused(kept[0], kept[0].first_day, event.subject)
         else:
             rest.append(event)
     return [*kept, *rest]
+
+
+def _grows(event: Event, day: dt.date) -> bool:
+    """Tell whether a jump of the whole is told again on a day, as a worse one."""
+    return event.subject == EVERYTHING and day in event.days
+
+
+def _joined(event: Event, parts: Sequence[Event], day: dt.date) -> tuple[Event, list[Event]]:
+    """Make the parts by which a jump of the whole has grown its causes; returns what is left."""
+    growth = float(event.days[day]) - float(max(v for d, v in event.days.items() if d < day))
+    rest = []
+    for part in parts:
+        if _size(part) <= _PART * growth:
+            event = _caused(event, day, part.subject)
+        else:
+            rest.append(part)
+    return event, rest
+
+
+def _caused(event: Event, day: dt.date, by: Subject) -> Event:
+    return attrs.evolve(event, causes={**event.causes, day: (*event.causes.get(day, ()), by)})
 
 
 def _size(event: Event) -> float:

@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from ..money import ZERO, add, times, total
-from ..rows import CostRow, UsageRow
+from ..reports import CostRow, UsageRow
 from .charges import charge_kind, charge_name, kind_name
 from .prices import KINDS, MEASURE_OF, WEB_SEARCH, PriceTable
 
@@ -36,7 +36,7 @@ _WORKSPACE, _MODEL, _KIND, _TIER, _GEO, _WINDOW = range(6)
 _GIVEN_UP = (_GEO, _WINDOW, _TIER)
 """In this order, for a line whose use goes by another name in one of them."""
 _BILLED = ("standard", "batch", None)
-_TOKENS = "tokens"
+_TOKENS, _SEARCHES = "tokens", "web_search"
 _PLACES = 6
 """Decimals of a cent to which real bills are rounded."""
 
@@ -51,6 +51,10 @@ class Match:
     values: Values
     """Of `DIMENSIONS`; None where it is several, or none. What is billed by itself has its kind
     only."""
+    own: Values = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.values, takes_self=True)
+    )
+    """The values of the use itself, whatever it is compared as one with."""
     billed: Decimal = ZERO
     rounding: Decimal = ZERO
     """How far `billed` may be from the exact amount, because its lines are rounded."""
@@ -59,6 +63,8 @@ class Match:
     """The part of `billed` that are lines below zero."""
     said: tuple[str, ...] = ()
     """Descriptions of the lines."""
+    left_out: frozenset[int] = frozenset()
+    """Places in `values` of what a line does not name."""
     fixed: Decimal = ZERO
     """What the use costs as far as it has one price."""
     open: dict[tuple[Decimal, Decimal], int] = attrs.field(factory=dict)
@@ -96,6 +102,9 @@ class Match:
         self.billed = add(self.billed, line.amount_usd)
         self.rounding = add(self.rounding, rounding_of(line))
         self.lines += 1
+        if line.cost_type != _SEARCHES:
+            named = (line.workspace_id, line.model, line.token_type, *_detail(line))
+            self.left_out |= {at for at, value in enumerate(named) if at and value is None}
         if line.amount_usd < 0:
             self.credit = add(self.credit, line.amount_usd)
         if line.description and line.description not in self.said:
@@ -113,12 +122,13 @@ class Match:
         self.spread = tuple(map(add, self.spread, other.spread))  # type: ignore[assignment]
         self.used = self.used or other.used
         self.unpriced = self.unpriced or other.unpriced
+        self.left_out |= other.left_out
 
     def with_beside(self, factors: Mapping[str, Decimal]) -> Match:
         """Return the charge with the use of other tiers in it, at shares of the list."""
         whole = attrs.evolve(self, open=dict(self.open), beside={})
         for tier, factor in factors.items():
-            if factor:
+            if factor and tier in self.beside:
                 whole.take(self.beside[tier]._at(factor))
         return whole
 
@@ -173,9 +183,11 @@ def match_bill(
     tokens: dict[str, int] = defaultdict(int)
     costs: dict[str, Decimal] = defaultdict(lambda: ZERO)
     days: dict[dt.date, _Day] = {}
+    # What one side lacks in the whole answer is not compared.
+    anywhere = not any(line.workspace_id for line in lines)
 
     def day_of(day: dt.date) -> _Day:
-        return days.setdefault(day, _Day(day, prices))
+        return days.setdefault(day, _Day(day, prices, anywhere))
 
     for row in usage:
         tier = row.service_tier
@@ -227,8 +239,9 @@ def _uses(
 class _Day:
     """The uses and the lines of a day, until they are matched."""
 
-    def __init__(self, day: dt.date, prices: PriceTable) -> None:
+    def __init__(self, day: dt.date, prices: PriceTable, anywhere: bool) -> None:
         self._day = day
+        self._anywhere = anywhere
         self._prices = prices
         self.lines: list[CostRow] = []
         self._uses: dict[Values, Match] = {}
@@ -285,12 +298,14 @@ class _Day:
     def _fits(self, values: Values, uses: Sequence[Match]) -> list[Match]:
         """Return the uses that agree with a line in all that it names."""
         same = self._uses.get(values)
-        if same is not None and None not in values[_MODEL:]:
+        if same is not None and None not in values[_MODEL:] and not self._anywhere:
             return [same]
-        if values[_KIND] == WEB_SEARCH:
-            return [] if same is None else [same]
+        if values[_KIND] == WEB_SEARCH and same is not None and not self._anywhere:
+            return [same]
         # A use may leave out what the line names.
-        return _agreeing(values, uses) or _agreeing(values, uses, either=True)
+        return _agreeing(values, uses, anywhere=self._anywhere) or _agreeing(
+            values, uses, anywhere=self._anywhere, either=True
+        )
 
     def _loosely(self, values: Values, free: Sequence[Match]) -> list[Match]:
         """Return uses that no line is for, and that agree with one but for how it names them."""
@@ -325,10 +340,18 @@ class _Day:
         for tier in ("standard", None):
             values[_TIER] = tier
             for match in whole:
-                if match.counted and match.lines and _alike(values, match.values):
+                if match.counted and match.lines and self._alike(values, match):
                     for name, part in use.beside.items():
                         match.beside.setdefault(name, Match(part.day, part.values)).take(part)
                     return
+
+    def _alike(self, values: Sequence[str | None], match: Match) -> bool:
+        """Tell whether a charge may be for use too that has these values."""
+        return (self._anywhere or values[_WORKSPACE] == match.values[_WORKSPACE]) and all(
+            at in match.left_out or mine is None or its is None or mine == its
+            for at, (mine, its) in enumerate(zip(values, match.values, strict=True))
+            if at != _WORKSPACE
+        )
 
 
 def _agreeing(
@@ -351,24 +374,21 @@ def _agreeing(
     return [
         use
         for use in uses
-        if (use.values[_KIND] == WEB_SEARCH) is search
+        if (use.own[_KIND] == WEB_SEARCH) is search
         and all(
-            use.values[at] == values[at] or (either and use.values[at] is None and at in _GIVEN_UP)
+            use.own[at] == values[at] or (either and use.own[at] is None and at in _GIVEN_UP)
             for at in named
         )
     ]
 
 
-def _alike(left: Sequence[str | None], right: Sequence[str | None]) -> bool:
-    """Tell whether nothing that both name differs."""
-    return left[_WORKSPACE] == right[_WORKSPACE] and all(
-        mine is None or its is None or mine == its for mine, its in zip(left, right, strict=True)
-    )
+def _detail(line: CostRow) -> Values:
+    return line.service_tier, line.inference_geo, line.context_window
 
 
 def _values(line: CostRow, models: Mapping[str, str]) -> Values | None:
     """Return what a line is for; None for what the usage report does not count."""
-    if line.cost_type == "web_search":
+    if line.cost_type == _SEARCHES:
         return (line.workspace_id, None, WEB_SEARCH, None, None, None)
     known = charge_kind(line) == _TOKENS or (line.cost_type is None and line.model is not None)
     if not known or (line.token_type is not None and line.token_type not in KINDS):
@@ -379,9 +399,7 @@ def _values(line: CostRow, models: Mapping[str, str]) -> Values | None:
         line.workspace_id,
         line.model and models[line.model],
         line.token_type,
-        line.service_tier,
-        line.inference_geo,
-        line.context_window,
+        *_detail(line),
     )
 
 

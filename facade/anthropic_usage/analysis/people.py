@@ -6,19 +6,19 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from ..errors import AnthropicUsageError, AuthenticationError
-from ..moments import DAY, Moment, ceil
-from ..money import ZERO, add, divide, quantize, subtract
-from ..rows import ClaudeCodeRow, monday
-from .chargeback import Owner, OwnerMap
+from ..moments import DAY, Moment, ceil, monday
+from ..money import ZERO, add, divide, quantize, subtract, total
+from ..reports import ClaudeCodeRow
+from .owners import Owner, OwnerMap
 from .periods import extent
-from .source import Source
+from .source import Source, reason
 
-__all__ = ["Actor", "People", "Seat", "Team", "Week", "Work", "people"]
+__all__ = ["Actor", "Payer", "People", "Seat", "Team", "Week", "Work", "people"]
 
 UNMAPPED = "unmapped"
 _PERSON = "user_actor"
@@ -83,6 +83,23 @@ class Actor:
 
 
 @attrs.frozen(kw_only=True)
+class Payer:
+    """Those whose use is paid for in one way: the estimate is `each_usd` for every one of them.
+
+    Who used both the API and a subscription is among those of both.
+    """
+
+    who: Literal["people", "others"]
+    """Others are API keys, and whatever else is no person."""
+    customer_type: str | None
+    """`api`, which is a part of the API's bill; `subscription`, which is no part of it; None where
+    the API does not say."""
+    number: int
+    estimated_cost_usd: Decimal
+    each_usd: Decimal
+
+
+@attrs.frozen(kw_only=True)
 class Week:
     """A week's work of people; API keys are not in it."""
 
@@ -129,7 +146,9 @@ class People:
     by_people: Work
     by_others: Work
     cost_per_person_usd: Decimal | None
-    """Estimated cost of people for each that was active."""
+    """Estimated cost of people for each that was active, whoever pays for it."""
+    payers: tuple[Payer, ...]
+    """Who pays for what: these add up to `total`. People first, the API first."""
     people: tuple[Actor, ...]
     others: tuple[Actor, ...]
     teams: tuple[Team, ...]
@@ -141,8 +160,8 @@ class People:
     """Patterns of the owners' map that match nobody here."""
 
     def without_names(self) -> People:
-        """Return the same without a line about any one person."""
-        return attrs.evolve(self, people=(), idle=())
+        """Return the same without anything about any one person, or of a name that may be one's."""
+        return attrs.evolve(self, people=(), others=(), idle=(), unused=())
 
 
 def people(
@@ -170,7 +189,9 @@ def people(
     seats, refused = _seats(source, query.ending_at)
     teams = _Owners(owners)
     actors = [_actor(key, records.actors[key], seats, teams) for key in records.actors]
-    actors.sort(key=lambda actor: (-actor.work.estimated_cost_usd, -actor.work.sessions))
+    actors.sort(
+        key=lambda actor: (actor.work.estimated_cost_usd.copy_negate(), -actor.work.sessions)
+    )
     persons = tuple(actor for actor in actors if actor.actor_type == _PERSON)
     others = tuple(actor for actor in actors if actor.actor_type != _PERSON)
     known = {person.actor for person in persons}
@@ -192,6 +213,7 @@ def people(
         by_people=by_people.work(),
         by_others=by_others.work(),
         cost_per_person_usd=_each(by_people.cost, len(persons)),
+        payers=_payers(records),
         people=persons,
         others=others,
         teams=_teams(records, persons, others, idle, span, counted=seats is not None)
@@ -224,7 +246,8 @@ class _Sums:
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys((*_COUNTS, "tokens"), 0)
-        self.cost = self.api = self.subscription = ZERO
+        self.cost = ZERO
+        self.customers: dict[str | None, Decimal] = {}
         self.days: set[dt.date] = set()
 
     def add(self, row: ClaudeCodeRow) -> None:
@@ -236,10 +259,7 @@ class _Sums:
         )
         cost = row.estimated_cost_usd
         self.cost = add(self.cost, cost)
-        if row.customer_type == "api":
-            self.api = add(self.api, cost)
-        elif row.customer_type == "subscription":
-            self.subscription = add(self.subscription, cost)
+        self._pay(row.customer_type, cost)
         if row.date is not None:
             self.days.add(row.date)
 
@@ -248,9 +268,22 @@ class _Sums:
         for name, count in other.counts.items():
             self.counts[name] += count
         self.cost = add(self.cost, other.cost)
-        self.api = add(self.api, other.api)
-        self.subscription = add(self.subscription, other.subscription)
+        for customer, cost in other.customers.items():
+            self._pay(customer, cost)
         self.days |= other.days
+
+    def _pay(self, customer: str | None, cost: Decimal) -> None:
+        self.customers[customer] = add(self.customers.get(customer, ZERO), cost)
+
+    @property
+    def api(self) -> Decimal:
+        """What overlaps the API's bill."""
+        return self.customers.get("api", ZERO)
+
+    @property
+    def subscription(self) -> Decimal:
+        """What a subscription covers."""
+        return self.customers.get("subscription", ZERO)
 
     def work(self) -> Work:
         """Return the sums and what follows from them."""
@@ -335,7 +368,7 @@ def _seats(source: Source, end: dt.datetime) -> tuple[dict[str, Seat] | None, li
     except AuthenticationError:
         raise
     except AnthropicUsageError as error:
-        return None, [f"Who has a seat is not known: {error}"]
+        return None, [f"Who has a seat is not known: {reason(error)}"]
     seats: dict[str, Seat] = {}
     for user in users:
         about: Mapping[str, Any] = user.to_dict()
@@ -413,7 +446,32 @@ def _teams(
                 weeks=_weeks(records.weeks, names, span),
             )
         )
-    made.sort(key=lambda team: (-team.by_people.estimated_cost_usd, -team.active, team.team))
+    made.sort(
+        key=lambda team: (team.by_people.estimated_cost_usd.copy_negate(), -team.active, team.team)
+    )
+    return tuple(made)
+
+
+def _payers(records: _Records) -> tuple[Payer, ...]:
+    """Return who pays for what."""
+    groups: dict[tuple[bool, str | None], list[Decimal]] = defaultdict(list)
+    for (kind, _), sums in records.actors.items():
+        for customer, cost in sums.customers.items():
+            groups[kind != _PERSON, customer].append(cost)
+    order = sorted(groups, key=lambda key: (key[0], key[1] is None, key[1] or ""))
+    made = []
+    for other, customer in order:
+        costs = groups[other, customer]
+        cost = total(costs)
+        made.append(
+            Payer(
+                who="others" if other else "people",
+                customer_type=customer,
+                number=len(costs),
+                estimated_cost_usd=cost,
+                each_usd=quantize(divide(cost, len(costs)), 6),
+            )
+        )
     return tuple(made)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from ..fields import Row, fields_of
 from ..moments import DAY, next_month
-from ..rows import ClaudeCodeRow, Row
 
 __all__ = ["Extent", "extent", "extents"]
 
@@ -57,6 +57,5 @@ def extent(day: dt.date, by: tuple[str, ...], first: dt.date, until: dt.date) ->
 
 
 def _day(row: Row) -> dt.date:
-    day = row.date if isinstance(row, ClaudeCodeRow) else getattr(row, "starting_at", None)
-    assert day is not None  # noqa: S101
+    day: dt.date = getattr(row, fields_of(type(row)).clock)
     return day.date() if isinstance(day, dt.datetime) else day

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ..moments import Moment
-from ..rows import UsageRow
+from ..reports import UsageRow
 from .prices import PriceTable
 from .source import UsageSource, optional, reason
 

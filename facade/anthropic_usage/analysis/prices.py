@@ -25,8 +25,8 @@ import msgspec
 
 from ..documents import Entries, from_json, number, shown
 from ..errors import InvalidQuery
-from ..money import ZERO, add, divide, quantize, times, total
-from ..rows import UsageRow
+from ..money import ZERO, add, divide, quantize, subtract, times, total
+from ..reports import UsageRow
 
 __all__ = [
     "CACHE_KINDS",
@@ -39,6 +39,7 @@ __all__ = [
     "PriceTable",
     "add_costs",
     "model_named",
+    "tokens_above",
 ]
 
 KINDS = (
@@ -277,6 +278,19 @@ class Model:
         return name in self.names
 
 
+def tokens_above(
+    over: Decimal, step: Decimal, tokens: int, slack: Decimal
+) -> tuple[int, int] | None:
+    """Return of how many of `tokens`, at the least and the most, the higher price makes up `over`.
+
+    It is `step` above the lower one, and `over` is right to `slack`. None if no whole number does.
+    """
+    ends = subtract(over, slack), add(over, slack)
+    first = max(0, int(quantize(divide(ends[0], step), 0, decimal.ROUND_CEILING)))
+    last = min(tokens, int(quantize(divide(ends[1], step), 0, decimal.ROUND_FLOOR)))
+    return (first, last) if first <= last else None
+
+
 def model_named(text: str, known: Iterable[str] = ()) -> Model:
     """Return the model that a name stands for, by the bundled table: `PriceTable.model_named`."""
     return _bundled().model_named(text, known)
@@ -336,6 +350,13 @@ class PriceTable:
         """Tell whether a model's use on a day can have been in the fast mode, at its own price."""
         return model is not None and any(
             price._fast_on(day) != 1 for price in self.prices_of(model, day)
+        )
+
+    def all_short(self, row: UsageRow) -> bool:
+        """Tell whether a row has too little input for a prompt that costs more for its length."""
+        bands = [price.long_context for price in self.prices_of(row.model or "", row.day)]
+        return all(
+            band is None or row.input_tokens <= band.threshold_input_tokens for band in bands
         )
 
     def model_named(self, text: str, known: Iterable[str] = ()) -> Model:

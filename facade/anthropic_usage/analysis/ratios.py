@@ -11,7 +11,7 @@ import datetime as dt
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import attrs
 
@@ -25,6 +25,7 @@ _TELLING = Decimal("0.001")
 """A charge that leaves its ratio more open than this tells none."""
 _LEAST = Decimal("0.999")
 _MOST_GROUPS = 12
+_DIGITS = 40
 _FROM, _UNTIL = 1 << len(DIMENSIONS), 1 << len(DIMENSIONS) + 1
 _NAMED = 3
 _WORDS = {"service_tier": "tier", "inference_geo": "geo", "context_window": "window"}
@@ -71,6 +72,8 @@ def plain_word(name: str, value: str | None) -> str:
     """Say a value of a dimension in words, by its id."""
     if name == "workspace_id":
         return f"workspace {value or 'default'}"
+    if name == "model" and value is None:
+        return "what has no model"
     return f"{_WORDS[name]} {value or '-'}" if name in _WORDS else value or "-"
 
 
@@ -124,10 +127,10 @@ def scopes_of(fits: Iterable[tuple[Match, Sequence[Decimal]]]) -> list[tuple[Dec
 
 
 def _sample(match: Match) -> _Sample:
-    low = divide(subtract(match.billed, match.rounding), match.fixed)
-    high = divide(add(match.billed, match.rounding), match.fixed)
-    # A quotient has 120 digits; its last one is not to decide.
-    return _Sample(match, min(low, quantize(low, 60)), max(high, quantize(high, 60)), match.fixed)
+    least = divide(subtract(match.billed, match.rounding), match.fixed)
+    most = divide(add(match.billed, match.rounding), match.fixed)
+    low, high = quantize(least, _DIGITS, ROUND_FLOOR), quantize(most, _DIGITS, ROUND_CEILING)
+    return _Sample(match, low, high, match.fixed)
 
 
 def _overlapping(samples: Iterable[_Sample]) -> Iterable[list[_Sample]]:

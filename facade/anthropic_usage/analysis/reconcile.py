@@ -11,8 +11,8 @@ import attrs
 
 from ..moments import Moment
 from ..money import ZERO, absolute, add, negative, plain, subtract, times, total
-from ..rows import UsageRow
-from .bands import PRIORITY, Reading, contradictions, found_ratio, read, shares_of
+from ..reports import UsageRow
+from .bands import PRIORITY, Reading, contradictions, found_ratio, ratios_beside, read, shares_of
 from .days import read_bill, uneven
 from .matches import DIMENSIONS, Match, match_bill
 from .priced import read_priced_usage
@@ -188,8 +188,11 @@ class _Verdicts:
             and match.day not in self._no_use
         ]
         self._found = [ONE, *ratios_of(plain_days)]
-        self._seek(plain_days)
         self._shares = shares_of(plain_days, self._found)
+        unread = [match for match in plain_days if match.beside and not self._any(match)]
+        self._found += [ratio for ratio in ratios_beside(unread) if ratio not in self._found]
+        self._shares = shares_of(plain_days, self._found)
+        self._seek(plain_days)
         self._ratios = scopes_of(
             (match, [ratio for ratio in self._found if read(match, ratio, self._shares)])
             for match in plain_days
@@ -211,7 +214,7 @@ class _Verdicts:
             left = [match for match in left if not self._any(match)]
 
     def _any(self, match: Match) -> bool:
-        return any(read(match, ratio) for ratio in self._found)
+        return any(read(match, ratio, self._shares) for ratio in self._found)
 
     def _read(self, matches: Sequence[Match]) -> dict[int, Reading]:
         """Return the readings that explain charges, by their identity."""
@@ -289,13 +292,21 @@ class _Verdicts:
         ratio, scope = next(
             ((ratio, scope) for ratio, scope in self._scoped(match) if 0 < ratio < 1), (ONE, None)
         )
-        reading = Reading(ratio=ratio, low=match.low, high=match.high)
-        discounted = times(match.low, ratio)
-        left = subtract(match.billed, discounted)
-        named = {"discount": subtract(discounted, match.low)}
-        if len(match.open) != 1 or match.spread[0] != match.spread[1]:
+        # Other tiers are in it as they usually are.
+        usual = {tier: self._shares[tier][0] for tier in match.beside}
+        whole = match.with_beside(usual) if any(usual.values()) else match
+        reading = Reading(
+            ratio=ratio,
+            low=whole.low,
+            high=whole.high,
+            factors=tuple((tier, share) for tier, share in usual.items() if share),
+        )
+        discounted = times(whole.low, ratio)
+        left = subtract(whole.billed, discounted)
+        named = {"discount": subtract(discounted, whole.low)}
+        if len(whole.open) != 1 or whole.spread[0] != whole.spread[1]:
             # The use itself may cost up to so much more; no more than that is its band.
-            band = min(max(left, ZERO), subtract(times(match.high, ratio), discounted))
+            band = min(max(left, ZERO), subtract(times(whole.high, ratio), discounted))
             named["price band"], left = band, subtract(left, band)
         named[_left(match)] = left
         return _Verdict(match, reading, named, scope)
@@ -445,16 +456,17 @@ class _Verdicts:
             for verdict in self._all
             if verdict.match.counted and id(verdict.match) not in amounts
         ]
-        among = scopes(mine, others) if len(mine) > _FEW else [Scope(only=frozenset(amounts))]
-        for scope in among:
-            inside = [match for match in mine if match in scope]
-            if scope.only is not None:
-                for match in inside:
-                    amount = amounts[id(match)]
-                    yield Part(amount=amount, scope=_own(match), ratio=ratio, why=why)
-            else:
-                amount = total(amounts[id(match)] for match in inside)
-                yield Part(amount=amount, scope=scope, ratio=ratio, why=why)
+        among = scopes(mine, others) if len(mine) > _FEW else []
+        inside: dict[str, list[Match]] = defaultdict(list)
+        named: dict[str, Scope] = {}
+        for match in mine:
+            shared = (scope for scope in among if scope.only is None and match in scope)
+            scope = next(shared, None) or _own(match)
+            named[scope.text()] = scope
+            inside[scope.text()].append(match)
+        for text, charges in inside.items():
+            amount = total(amounts[id(match)] for match in charges)
+            yield Part(amount=amount, scope=named[text], ratio=ratio, why=why)
 
     def sentences(self) -> Iterator[str]:
         """Say what was solved from the bill, and which days have use or a bill alone."""

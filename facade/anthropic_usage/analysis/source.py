@@ -10,11 +10,10 @@ from anthropic_admin_client.models.organization import Organization
 from anthropic_admin_client.models.user import User
 from anthropic_admin_client.models.workspace import Workspace
 
+from ..engine.report import Report
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..moments import Moment
-from ..query import Many
-from ..report import Report
-from ..rows import ClaudeCodeRow, CostRow, UsageRow
+from ..reports import ClaudeCodeRow, CostRow, Many, UsageRow
 
 __all__ = ["Source", "UsageSource", "optional", "reason"]
 

@@ -13,11 +13,12 @@ from ..directory import Directory
 from ..errors import AnthropicUsageError, PermissionDenied
 from ..moments import Moment, utc_now
 from ..money import ZERO, add, divide, quantize, subtract, total
-from ..query import CostQuery
-from ..rows import ClaudeCodeRow, CostRow, UsageRow
+from ..reports import COST, CostRow, UsageRow
 from .chargeback import split_cents
 from .charges import charge_kind, charge_name, kind_name
 from .days import Bill, Days, Span, read_bill, uneven
+from .owners import OwnerMap
+from .people import People, people
 from .priced import PricedUsage, read_priced_usage
 from .prices import WEB_SEARCH, PriceTable, add_costs
 from .source import Source, optional, reason
@@ -86,9 +87,13 @@ class Caching:
 
 @attrs.frozen(kw_only=True)
 class Coding:
-    """What Claude Code did. Only the estimated cost of API customers overlaps the bill."""
+    """What Claude Code did, for people and API keys together.
+
+    Only the estimated cost of API customers overlaps the bill.
+    """
 
     people: int
+    """People who did anything at all."""
     sessions: int
     lines_added: int
     lines_removed: int
@@ -105,6 +110,12 @@ class Coding:
     people_on_api: int
     cost_per_person: Decimal | None
     """The estimated cost of the people on the API, for each of them."""
+    who: People
+    """The same for whoever answers for a team: people, teams, weeks, and keys apart from them."""
+
+    def without_names(self) -> Coding:
+        """Return the same without anything about any one person."""
+        return attrs.evolve(self, who=self.who.without_names())
 
 
 @attrs.frozen(kw_only=True)
@@ -171,17 +182,19 @@ def spend(
     prices: PriceTable | None = None,
     organization: str | None = None,
     compare: bool = True,
+    owners: OwnerMap | None = None,
 ) -> Spend:
     """Return the spend of a range of whole UTC days and, to compare, of as many days before it.
 
     Everything is of the billed days of the range; one without any is answered with its usage alone,
     and says so. A report that is refused or broken costs its own part, and `notes` say why: of the
-    bill, of the usage, of Claude Code. Raises the error if neither bill nor usage can be read, and
-    IncompleteReport if a lake lacks the span before.
+    bill, of the usage, of Claude Code. With `owners` those who used Claude Code are in teams.
+    Raises the error if neither bill nor usage can be read, and IncompleteReport if a lake lacks the
+    span before.
     """
     prices = prices or PriceTable.bundled()
     directory = directory or Directory()
-    asked = CostQuery.create(starting_at, ending_at or utc_now())
+    asked = COST.ask(starting_at, ending_at or utc_now())
     start, end = asked.starting_at, asked.ending_at
     missing: list[str] = []
 
@@ -207,10 +220,7 @@ def spend(
     missing += rows.missing
     used = [row for row in rows if row.starting_at in counted]
     used_before = [row for row in rows if row.starting_at in days.before] if compare else None
-    dimensions = ("actor", "actor_type", "customer_type")
-    coding, no_coding = optional(
-        lambda: source.claude_code(start, counted.end).by(*dimensions), None
-    )
+    who, no_coding = optional(lambda: people(source, start, counted.end, owners=owners), None)
     if isinstance(no_coding, PermissionDenied):
         missing.append(
             f"No figures of Claude Code, which this key may not read: {reason(no_coding)}"
@@ -242,7 +252,7 @@ def spend(
         tokens={} if usage is None else _tokens(used, used_before),
         caching=None if usage is None else _caching(used, used_before, prices),
         keys=_keys(used, directory, prices),
-        coding=None if coding is None else _coding(coding),
+        coding=None if who is None else _coding(who),
         unbilled=unbilled,
         notes=(
             *missing,
@@ -365,31 +375,25 @@ def _keys(
     )
 
 
-def _coding(rows: list[ClaudeCodeRow]) -> Coding:
-    def count(name: str) -> int:
-        return sum(getattr(row, name) for row in rows)
-
-    def estimated(chosen: Iterable[ClaudeCodeRow]) -> Decimal:
-        return total(row.estimated_cost_usd for row in chosen)
-
-    api = [row for row in rows if row.customer_type == "api"]
-    subscribed = [row for row in rows if row.customer_type == "subscription"]
-    paying = [row for row in api if row.actor_type == "user_actor"]
-    people = len({row.actor for row in paying})
+def _coding(who: People) -> Coding:
+    done = who.total
+    paying = [payer for payer in who.payers if payer.who == "people"]
+    on_api = next((payer for payer in paying if payer.customer_type == "api"), None)
     return Coding(
-        people=len({row.actor for row in rows if row.actor_type == "user_actor"}),
-        sessions=count("num_sessions"),
-        lines_added=count("lines_added"),
-        lines_removed=count("lines_removed"),
-        commits=count("commits_by_claude_code"),
-        pull_requests=count("pull_requests_by_claude_code"),
-        accepted=count("accepted"),
-        rejected=count("rejected"),
-        estimated_cost=estimated(rows),
-        estimated_api=estimated(api),
-        estimated_subscription=estimated(subscribed),
-        people_on_api=people,
-        cost_per_person=divide(estimated(paying), people) if people else None,
+        people=who.active,
+        sessions=done.sessions,
+        lines_added=done.lines_added,
+        lines_removed=done.lines_removed,
+        commits=done.commits,
+        pull_requests=done.pull_requests,
+        accepted=done.accepted,
+        rejected=done.rejected,
+        estimated_cost=done.estimated_cost_usd,
+        estimated_api=done.api_cost_usd,
+        estimated_subscription=done.subscription_cost_usd,
+        people_on_api=on_api.number if on_api else 0,
+        cost_per_person=on_api.each_usd if on_api else None,
+        who=who,
     )
 
 

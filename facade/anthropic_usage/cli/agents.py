@@ -23,9 +23,9 @@ from ..agent.tool import (
 from ..client import AsyncUsageClient
 from ..credentials import Credentials
 from ..documents import text_of
+from ..engine.transport import Settings
 from ..errors import AnthropicUsageError, InvalidQuery
 from ..sinks.columns import require
-from ..transport import Settings
 from .session import demo_server, environment_file, note, note_address
 from .strict import WholeRange
 

@@ -120,10 +120,15 @@ def price_table(pricing_json: str | None) -> PriceTable:
     table = PriceTable.bundled()
     if pricing_json is None:
         return table
+    return table.with_overrides(read_prices(pricing_json))
+
+
+def read_prices(pricing_json: str) -> str:
+    """Return the text of `--pricing-json`, checked; says which of its names no model has."""
     text = pricing_json
     if not text.lstrip().startswith("{"):
         text = read_text(pricing_json, "--pricing-json")
-    table = table.with_overrides(text)
+    table = PriceTable.bundled().with_overrides(text)
     for name in table.strangers:
         near = table.near(name)
         hint = f" (near are {', '.join(near)})" if near else ""
@@ -131,7 +136,7 @@ def price_table(pricing_json: str | None) -> PriceTable:
             f"--pricing-json: {name!r} is no model of the price table{hint}; its price is used "
             "only if the API names a model exactly so"
         )
-    return table
+    return text
 
 
 def names_of(source: Any, ids: bool, *kinds: str) -> Directory:

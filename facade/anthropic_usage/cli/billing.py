@@ -18,8 +18,8 @@ from ..analysis.reconcile import Cell, Part, Reconciliation, Residual, reconcile
 from ..directory import Directory
 from ..errors import InvalidQuery
 from ..human import dollars, several
-from ..moments import parse_moment, rfc3339, utc_now
-from ..money import divide, plain, quantize, times
+from ..moments import parse_moment, utc_now
+from ..money import absolute, divide, negative, plain, quantize, times
 from .answers import (
     Column,
     Output,
@@ -192,7 +192,7 @@ def reconcile_command(
         result = reconcile(source, starting_at, ending_at, prices=table)
         shown = sorted(
             (cell for cell in result.cells if cells or cell.unexplained),
-            key=lambda cell: -abs(cell.unexplained),
+            key=lambda cell: negative(absolute(cell.unexplained)),
         )
         named = shown or any(part.scope.values for item in result.residuals for part in item.parts)
         directory = names_of(source, ids or not named, "workspaces")
@@ -294,7 +294,8 @@ def _print_reconciliation(
 
 
 def _span(result: Chargeback | Reconciliation) -> str:
-    return f"{rfc3339(result.starting_at)[:10]} up to {rfc3339(result.ending_at)[:10]}"
+    last = result.ending_at - dt.timedelta(microseconds=1)
+    return f"{result.starting_at:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
 def _cents(amount: Decimal) -> str:
@@ -502,6 +503,10 @@ def read_owners(map_file: str | None, by: str) -> OwnerMap:
     agents = OwnerMap.from_environment() if by == "api_key" else OwnerMap()
     if map_file is None:
         return agents
+    if map_file.startswith(_TAGS):
+        raise InvalidQuery(
+            "--map: tags are those of workspaces, and Claude Code's records name none: give a file"
+        )
     form = {".csv": "csv", ".tsv": "csv", ".json": "json"}.get(
         Path(map_file).suffix.lower(), "yaml"
     )

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from ..client import UsageClient
+from ..engine.report import Report
 from ..errors import InvalidQuery
 from ..human import clean
 from ..moments import DAY, parse_moment, utc_now
-from ..report import Report
 from .columns import left_out_sentence
 from .session import demo_server
 from .spool import after, spool

@@ -17,10 +17,11 @@ import click
 
 from ..client import UsageClient
 from ..directory import named
+from ..engine.flow import Retry
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
-from ..flow import Part, Retry
 from ..human import clean
 from ..moments import DAY, utc_now
+from ..reports import Part
 from .options import connection_options
 from .session import Connection
 

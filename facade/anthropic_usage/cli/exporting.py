@@ -13,8 +13,7 @@ from ..errors import InvalidQuery
 from ..export import FORMATS, export
 from ..human import several
 from ..money import plain
-from ..query import Query
-from ..rows import CostRow, UsageRow
+from ..reports import CostRow, Query, UsageRow
 from ..sinks.delimited import csv_writer, disarm
 from .formats import mark_option
 from .matching import check_ids, quiet, unmatched

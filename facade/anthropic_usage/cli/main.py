@@ -82,13 +82,13 @@ def _refuse_timezones(name: str, command: click.Command) -> None:
     """Let a command that has UTC days only say so if it is asked for another zone's."""
     if name not in _UTC_DAYS and name != "export":
         return
-    from ..local import WHOLE_DAYS
+    from ..reports import REGISTRY
     from .timezones import refuse_timezone
 
     if not isinstance(command, click.Group):
-        refuse_timezone(command, WHOLE_DAYS[_UTC_DAYS[name]])
+        refuse_timezone(command, REGISTRY[_UTC_DAYS[name]].whole_days)
         return
-    refuse_timezone(command.commands["cost"], WHOLE_DAYS["cost"])
+    refuse_timezone(command.commands["cost"], REGISTRY["cost"].whole_days)
     refuse_timezone(command.commands["usage"], "the files of an export are of whole UTC days")
 
 

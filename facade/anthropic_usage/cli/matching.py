@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AnthropicUsageError, AuthenticationError, InvalidQuery, NothingMatchedWarning
-from ..query import Query, UsageQuery
+from ..reports import Query
 
 if TYPE_CHECKING:
     from ..client import UsageClient
@@ -63,9 +63,9 @@ def unmatched(client: UsageClient, query: Query) -> str:
 
     One more report is read, in buckets as long as the range allows; nothing for no such query.
     """
-    if not isinstance(query, UsageQuery) or not query.named:
+    if not query.named:
         return ""
-    dimensions = tuple(query.named)[: query.MOST_DIMENSIONS]
+    dimensions = tuple(query.named)[: query.kind.most_dimensions]
     try:
         groups = client.report(_unfiltered(query, dimensions)).by(*dimensions)
     except AuthenticationError:
@@ -85,7 +85,7 @@ def unmatched(client: UsageClient, query: Query) -> str:
     return "; ".join(said) or "each of these was used in this range, but never all together"
 
 
-def _unfiltered(query: UsageQuery, dimensions: Sequence[str]) -> UsageQuery:
+def _unfiltered(query: Query, dimensions: Sequence[str]) -> Query:
     span = (query.starting_at, query.ending_at)
     width = next(
         (
@@ -100,7 +100,7 @@ def _unfiltered(query: UsageQuery, dimensions: Sequence[str]) -> UsageQuery:
         for name, values in query.filters.items()
         if name.removesuffix("s") not in query.named
     }
-    return UsageQuery.create(
+    return query.kind.ask(
         *span,
         bucket_width=width,
         group_by=dimensions,

@@ -62,7 +62,7 @@ def given(context: click.Context, option: click.Parameter, values: Any) -> Any:
 
 
 def _version(context: click.Context, option: click.Parameter, value: str) -> str:
-    from ..query import check_version
+    from ..reports import check_version
 
     try:
         return check_version(value)
@@ -87,9 +87,10 @@ def range_options(command: Command) -> Command:
 
 def filter_options(command: Command) -> Command:
     """Add the usage report's filters under the parameters' own names."""
-    from ..query import FILTERS
 
-    for name, choices in reversed(list(FILTERS.items())):
+    from ..reports import USAGE
+
+    for name, choices in reversed(list(USAGE.filters.items())):
         values = f" ({', '.join(choices)})" if choices else ""
         command = click.option(
             f"--{name.replace('_', '-')}",

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
 import attrs
 
-from ..analysis.people import Actor, People, Seat, Team, Week, Work
-from ..human import clean, count, dollars
+from ..analysis.people import Actor, People, Week, Work
+from ..human import count, dollars
 from ..moments import DAY
 from ..outside import cell
+from ..pages import team
 from ..sinks.delimited import csv_writer, disarm
 from ..sinks.plain import dumps, plain_value
 from .columns import Column, lay_out, left_out_sentence
 from .options import Printing
 
-__all__ = ["print_people"]
+__all__ = ["print_people", "print_teams"]
 
 _NOTHING = dict.fromkeys((field.name for field in attrs.fields(Work)), 0)
 _RATIOS = ("acceptance", "cost_per_session_usd", "cost_per_pull_request_usd")
 _FACTS = tuple(field.name for field in attrs.fields(Actor) if field.name != "work")
 _COLUMNS = (*_FACTS, *_NOTHING)
 _TEXTS = ("actor", "actor_type", "name", "role", "team", "cost_center")
-_MOST_IDLE = 20
-
-Cell = Callable[[Any], str]
+_FIGURES = (
+    "sessions",
+    "lines +",
+    "lines -",
+    "commits",
+    "PRs",
+    "accepted",
+    "est. cost",
+    "per session",
+    "per PR",
+)
 
 
 def print_people(result: People, printing: Printing, out: IO[str]) -> list[str]:
@@ -80,8 +88,7 @@ def _print_tables(result: People, out: IO[str]) -> list[str]:
     for heading, value in _headlines(result):
         out.write(f"{heading:<12}  {value}\n")
     left: list[str] = []
-    if result.teams:
-        left += _table(_team_columns(result), out, footer=len(result.teams) > 1)
+    left += print_teams(result, out)
     if result.people:
         columns = [
             _labels("person", [actor.actor or "-" for actor in result.people]),
@@ -90,17 +97,22 @@ def _print_tables(result: People, out: IO[str]) -> list[str]:
         left += _table(columns, out, footer=len(result.people) > 1)
     if result.others:
         columns = [
-            _labels("API key", [_key(actor) for actor in result.others]),
+            _labels("API key", [team.key_name(actor) for actor in result.others]),
             *_work_columns([actor.work for actor in result.others], result.by_others),
         ]
         left += _table(columns, out, footer=len(result.others) > 1)
     left += _table(_week_columns(result.weeks), out)
     if result.idle:
-        shown = ", ".join(clean(_seat(seat)) for seat in result.idle[:_MOST_IDLE])
-        more = len(result.idle) - _MOST_IDLE
-        out.write(f"\nNot active: {shown}{f' and {more} more' if more > 0 else ''}\n")
+        out.write(f"\nNot active: {team.idle(result.idle)}\n")
     sentence = left_out_sentence(left)
     return [sentence] if sentence else []
+
+
+def print_teams(result: People, out: IO[str]) -> tuple[str, ...]:
+    """Print the table of teams, if there are any; returns the headings it had no room for."""
+    if not result.teams:
+        return ()
+    return _table(_team_columns(result), out, footer=len(result.teams) > 1)
 
 
 def _table(columns: Sequence[Column], out: IO[str], *, footer: bool = False) -> tuple[str, ...]:
@@ -113,11 +125,13 @@ def _headlines(result: People) -> Iterable[tuple[str, str]]:
     of = "" if result.seats is None else f", {result.active_seats} of {result.seats} with a seat"
     yield "Active", f"{result.active} {'person' if result.active == 1 else 'people'}{of}"
     work = result.by_people
-    each = _dollars(result.cost_per_person_usd)
+    each = team.each(result.cost_per_person_usd)
     yield "Their cost", f"{dollars(work.estimated_cost_usd)} estimated, {each} for each of them"
     per_session, per_pull = (
-        _dollars(amount) for amount in (work.cost_per_session_usd, work.cost_per_pull_request_usd)
+        team.each(amount) for amount in (work.cost_per_session_usd, work.cost_per_pull_request_usd)
     )
+    for sentence in team.paid(result):
+        yield "Who pays", sentence
     yield "Sessions", f"{count(work.sessions)}, {per_session} each"
     yield "PRs", f"{count(work.pull_requests)}, {per_pull} each"
     if result.keys:
@@ -133,52 +147,43 @@ def _headlines(result: People) -> Iterable[tuple[str, str]]:
 
 def _work_columns(works: Sequence[Work], whole: Work | None) -> list[Column]:
     """Return the columns of what was done; the least telling ones give way first."""
-    figures: list[tuple[str, Cell]] = [
-        ("sessions", lambda work: count(work.sessions)),
-        ("lines +", lambda work: count(work.lines_added)),
-        ("lines -", lambda work: count(work.lines_removed)),
-        ("commits", lambda work: count(work.commits)),
-        ("PRs", lambda work: count(work.pull_requests)),
-        ("accepted", lambda work: _share(work.acceptance)),
-        ("est. cost", lambda work: dollars(work.estimated_cost_usd)),
-        ("per session", lambda work: _dollars(work.cost_per_session_usd)),
-        ("per PR", lambda work: _dollars(work.cost_per_pull_request_usd)),
-    ]
     giving_way = ("lines -", "per session", "commits", "lines +", "accepted")
+    totals = [("", "", "")] * len(_FIGURES) if whole is None else team.work_figures(whole)
+    parts = list(zip(*map(team.work_figures, works), strict=True)) or [()] * len(_FIGURES)
     return [
         Column(
             heading,
-            [figure(work) for work in works],
-            "" if whole is None else figure(whole),
+            [text for _, text, _ in column],
+            total,
             True,
             gives_way=giving_way.index(heading) if heading in giving_way else None,
         )
-        for heading, figure in figures
+        for heading, column, (_, total, _) in zip(_FIGURES, parts, totals, strict=True)
     ]
 
 
 def _team_columns(result: People) -> list[Column]:
     teams = result.teams
     return [
-        _labels("team", [team.team for team in teams]),
-        _counts("active", [_active(team) for team in teams], _of(result.active, result.seats)),
-        *_work_columns([team.by_people for team in teams], result.by_people),
+        _labels("team", [part.team for part in teams]),
+        _counts(
+            "active",
+            [team.active(part.active, part.seats) for part in teams],
+            team.active(result.active, result.seats),
+        ),
+        *_work_columns([part.by_people for part in teams], result.by_people),
         _counts(
             "per person",
-            [_dollars(team.cost_per_person_usd) for team in teams],
-            _dollars(result.cost_per_person_usd),
+            [team.each(part.cost_per_person_usd) for part in teams],
+            team.each(result.cost_per_person_usd),
         ),
     ]
 
 
 def _week_columns(weeks: Sequence[Week]) -> list[Column]:
-    def days(week: Week) -> str:
-        whole = week.days == week.days_in_period
-        return str(week.days) if whole else f"{week.days} of {week.days_in_period}"
-
     return [
         Column("week", [week.week for week in weeks], rigid=True),
-        Column("days", [days(week) for week in weeks], rigid=True),
+        Column("days", [team.week_days(week) for week in weeks], rigid=True),
         _counts("people", [str(week.active) for week in weeks], ""),
         *_work_columns([week.work for week in weeks], None),
     ]
@@ -190,31 +195,6 @@ def _labels(heading: str, names: Sequence[str]) -> Column:
 
 def _counts(heading: str, cells: Sequence[str], whole: str) -> Column:
     return Column(heading, cells, whole, True)
-
-
-def _key(actor: Actor) -> str:
-    kind = "" if actor.actor_type == "api_actor" else f" ({actor.actor_type or 'kind not said'})"
-    return f"{actor.actor or '-'}{kind}"
-
-
-def _seat(seat: Seat) -> str:
-    return seat.email or seat.name
-
-
-def _active(team: Team) -> str:
-    return _of(team.active, team.seats)
-
-
-def _of(number: int, whole: int | None) -> str:
-    return f"{number}" if whole is None else f"{number} / {whole}"
-
-
-def _dollars(amount: Decimal | None) -> str:
-    return "-" if amount is None else dollars(amount)
-
-
-def _share(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f}%"
 
 
 def _sentences(result: People) -> Iterable[str]:

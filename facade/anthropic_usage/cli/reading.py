@@ -13,20 +13,23 @@ import attrs
 import click
 
 from ..analysis.periods import Extent, extents
+from ..engine.fold import Fold
+from ..engine.local import LocalQuery
+from ..engine.report import Report
 from ..errors import IncompleteReportWarning, InvalidQuery, NothingMatchedWarning
-from ..fold import Fold
+from ..fields import Row
 from ..human import several
-from ..local import LocalUsageQuery
 from ..moments import DAY, rfc3339, utc_now
-from ..query import (
-    COST_DESCRIPTION_DIMENSIONS,
+from ..reports import (
+    CLAUDE_CODE,
+    COST,
     PERIODS,
-    ClaudeCodeQuery,
-    CostQuery,
+    USAGE,
+    ClaudeCodeRow,
+    CostRow,
     Query,
-    UsageQuery,
+    UsageRow,
 )
-from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
 from ..sinks.delimited import CsvSink, NdjsonSink, write_csv
 from ..sinks.plain import dumps, plain_row, plain_value
 from ..zones import Zone
@@ -48,7 +51,7 @@ from .timezones import say_whole_days, timezone_option
 from .when import resolve
 
 if TYPE_CHECKING:
-    from ..report import Report
+    from ..engine.report import Report
 
 __all__ = [
     "claude_code",
@@ -149,19 +152,19 @@ def usage_query(
     allow_gaps: bool,
     timezone: str | None = None,
     **filters: tuple[str, ...],
-) -> UsageQuery:
+) -> Query:
     """Return the query that the options ask, grouped by what `by` needs."""
-    wanted = [name for name in by if name not in (*PERIODS, "starting_at")]
     chosen: dict[str, Any] = {name: comma_separated(values) for name, values in filters.items()}
-    create, zone = UsageQuery.create, None
+    ask: Callable[..., Query] = USAGE.ask
+    zone = None
     if timezone is not None:
-        create, zone = functools.partial(LocalUsageQuery.at, timezone), Zone.find(timezone)
+        ask, zone = functools.partial(LocalQuery.ask, USAGE, timezone), Zone.find(timezone)
     start, end = resolve(since, until, utc_now(), zone)
-    query = create(
+    query = ask(
         start,
         end,
         bucket_width=bucket_width,
-        group_by=(*comma_separated(group_by), *wanted),
+        group_by=(*comma_separated(group_by), *USAGE.fields.needed(by)),
         limit=limit,
         strict=not allow_gaps,
         anthropic_version=connection.anthropic_version,
@@ -205,18 +208,13 @@ def cost_query(
     by: tuple[str, ...],
     limit: int | None,
     allow_gaps: bool,
-) -> CostQuery:
+) -> Query:
     """Return the query that the options ask, grouped by what `by` needs."""
-    wanted = [
-        "description" if name in COST_DESCRIPTION_DIMENSIONS else name
-        for name in by
-        if name not in (*PERIODS, "starting_at", "currency")
-    ]
     start, end = resolve(since, until, utc_now())
-    query = CostQuery.create(
+    query = COST.ask(
         start,
         end,
-        group_by=(*comma_separated(group_by), *wanted),
+        group_by=(*comma_separated(group_by), *COST.fields.needed(by)),
         limit=limit,
         strict=not allow_gaps,
         anthropic_version=connection.anthropic_version,
@@ -275,9 +273,7 @@ def claude_code(
     _run(connection, claude_code_query(connection, **asked), folded or None, printing)
 
 
-def _people(
-    connection: Connection, query: ClaudeCodeQuery, map_file: str | None, printing: Printing
-) -> None:
+def _people(connection: Connection, query: Query, map_file: str | None, printing: Printing) -> None:
     """Answer for whoever answers for a team."""
     from ..analysis.people import people
     from .billing import read_owners
@@ -297,12 +293,10 @@ def _spool(printing: Printing) -> contextlib.AbstractContextManager[IO[str]]:
 
 def claude_code_query(
     connection: Connection, *, since: str, until: str | None, limit: int | None
-) -> ClaudeCodeQuery:
+) -> Query:
     """Return the query that the options ask."""
     start, end = resolve(since, until, utc_now())
-    query = ClaudeCodeQuery.create(
-        start, end, limit=limit, anthropic_version=connection.anthropic_version
-    )
+    query = CLAUDE_CODE.ask(start, end, limit=limit, anthropic_version=connection.anthropic_version)
     say_whole_days(query, start, end if until else None)
     return query
 
@@ -386,7 +380,7 @@ def _print(
 ) -> tuple[str, ...]:
     """Print a report; returns the headings of what a table had no room for."""
     query = report.query
-    columns = query.columns() if by is None else _group_columns(query, by)
+    columns = query.columns() if by is None else query.group_columns(by)
     days = _extents(report, rows, by or ())
     if printing.format == "table":
         from .tables import print_table
@@ -407,7 +401,7 @@ def _print(
         document = {
             "query": {**query.describe(), **({} if by is None else {"by": list(by)})},
             "rows": lines,
-            "totals": plain_row(totals, _group_columns(query, ())),
+            "totals": plain_row(totals, query.group_columns(())),
             "complete": complete,
             "settled_until": plain_value(report.settled_until),
         }
@@ -422,17 +416,6 @@ def _extents(report: Report[Any], rows: list[Row], by: tuple[str, ...]) -> list[
     last = query.local(until).date()
     last += DAY if query.midnight(last) < until else 0 * DAY
     return extents(rows, by, query.starting_at.date(), last)
-
-
-def _group_columns(query: Query, by: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the fields that folded rows have something in."""
-    row = query.row
-    periods = tuple(name for name in by if name in PERIODS)
-    timed = row.TIME if periods or set(row.TIME) & set(by) else ()
-    wanted = {*by, "actor_type"} if "actor" in by else set(by)
-    dimensions = tuple(name for name in (*row.DIMENSIONS, *row.BREAKDOWN) if name in wanted)
-    columns = (*periods, *timed, *dimensions, *row.MEASURES, *row.DERIVED, *row.NESTED)
-    return tuple(dict.fromkeys(columns))
 
 
 def _notes(report: Report[Any], rows: int, meter: Meter, complete: bool) -> None:

@@ -8,14 +8,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
+import attrs
 import click
 
 from ..analysis.source import reason
-from ..analysis.spend import KeySpend, Slice, Spend, spend
+from ..analysis.spend import Coding, KeySpend, Slice, Spend, spend
 from ..errors import AnthropicUsageError, AuthenticationError, IncompleteReport
-from ..human import bar, clean, count, dollars, percent, sparkline
+from ..human import bar, clean, count, dollars, percent, several, sparkline
 from ..money import ZERO, total
-from ..pages.figures import KIND_NAMES, amount, change, estimated, figures, interval, span
+from ..pages import team
+from ..pages.figures import KIND_NAMES, amount, change, figures, interval, span
 from ..sinks.sink import Staged
 from .answers import (
     Column,
@@ -30,7 +32,10 @@ from .answers import (
     pricing_option,
     print_columns,
 )
+from .billing import read_owners
+from .columns import left_out_sentence
 from .options import source_options
+from .people import print_teams
 from .session import Connection, note, note_of_names
 from .strict import OutputFile, OutputFolder
 
@@ -49,6 +54,7 @@ Examples:
   anthropic-usage report --month 2026-10 --html october.html
   anthropic-usage report --since 7d --md | pbcopy    for a chat
   anthropic-usage report --since last-month --png charts/
+  anthropic-usage report --month 2026-10 --map teams.yml --no-people --html october.html
   anthropic-usage report --json | jq .billed
   anthropic-usage report --demo --html demo.html
 
@@ -63,6 +69,18 @@ Examples:
     help="Compare with the same span before; a lake must have that too.",
 )
 @click.option("--title", help="A heading; else the organization's name.")
+@click.option(
+    "--map",
+    "map_file",
+    metavar="FILE",
+    help="Whose team who used Claude Code is in, as for claude-code.",
+)
+@click.option(
+    "--people/--no-people",
+    "named",
+    default=True,
+    help="Whether to name who used Claude Code; weeks, teams and sums are there anyway.",
+)
 @pricing_option
 @ids_option
 @answer_options("table", "json", "md")
@@ -76,11 +94,14 @@ def report_command(
     png_folder: str | None,
     title: str | None,
     compare: bool,
+    map_file: str | None,
+    named: bool,
     pricing_json: str | None,
     ids: bool,
 ) -> None:
     """Spend and its change, by model, workspace and day; caching; keys; Claude Code."""
     table = price_table(pricing_json)
+    owners = None if map_file is None else read_owners(map_file, by="actor")
     with connection.source() as source:
         directory = names_of(source, ids, "workspaces", "api_keys")
         organization = None
@@ -99,11 +120,15 @@ def report_command(
                 prices=table,
                 organization=organization,
                 compare=compare,
+                owners=owners,
             )
         except IncompleteReport as error:
             if not compare or connection.from_lake is None:
                 raise
             raise IncompleteReport(f"{error}; or --no-compare, without the span before") from None
+    unused = () if result.coding is None else result.coding.who.unused
+    if not named and result.coding is not None:
+        result = attrs.evolve(result, coding=result.coding.without_names())
     if html_file is not None:
         from ..pages import html
 
@@ -129,6 +154,8 @@ def report_command(
 
     if not (html_file or png_folder) or output.format != "table" or output.path is not None:
         answer(output, result, show)
+    for pattern in unused:
+        note(f"the map's {pattern!r} matches nobody here")
     if result.billed is None:
         # What could be read was answered, but the bill is what a report is asked for.
         click.get_current_context().exit(1)
@@ -168,15 +195,36 @@ def _print(result: Spend, title: str | None, out: IO[str]) -> None:
         _print_tokens(result, out)
     if keys := result.keys[:_MOST]:
         _print_keys(keys, out)
-    if (coding := result.coding) is not None:
-        answered = coding.accepted + coding.rejected
-        out.write(
-            f"Claude Code: {coding.people:,} people, {coding.sessions:,} sessions, "
-            f"+{coding.lines_added:,} -{coding.lines_removed:,} lines, {coding.commits:,} commits, "
-            f"{coding.pull_requests:,} pull requests, {percent(coding.accepted, answered)} of "
-            f"proposals taken, {estimated(coding)}\n"
-        )
+    if result.coding is None:
+        out.write(f"Claude Code: {team.NOT_KNOWN}\n")
+    else:
+        _print_coding(result.coding, out)
     for sentence in result.notes:
+        note(sentence)
+
+
+def _print_coding(coding: Coding, out: IO[str]) -> None:
+    who = coding.who
+    work = who.by_people
+    answered = work.accepted + work.rejected
+    out.write(
+        f"Claude Code: {team.seated(who)}, {several(work.sessions, 'session')}, "
+        f"+{work.lines_added:,} -{work.lines_removed:,} lines, {several(work.commits, 'commit')}, "
+        f"{several(work.pull_requests, 'pull request')}, {percent(work.accepted, answered)} of "
+        "proposals taken\n"
+    )
+    if who.keys:
+        keys, beside = several(who.keys, team.kinds(who)), who.by_others
+        out.write(f"  beside them {keys}, no people: {several(beside.sessions, 'session')}\n")
+    for sentence in team.paid(who):
+        out.write(f"  {sentence}\n")
+    if who.active:
+        weeks = who.weeks
+        line = sparkline([Decimal(week.active) for week in weeks])
+        ends = dict.fromkeys(team.week_name(week) for week in (weeks[0], weeks[-1]))
+        out.write(f"  people by week {line} {' to '.join(ends)}\n")
+    left = left_out_sentence(print_teams(who, out))
+    for sentence in (*([left] if left else []), *who.notes):
         note(sentence)
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from ..analysis.source import Source
     from ..client import UsageClient
-    from ..flow import Part, Retry, Wait
-    from ..query import Query
-    from ..transport import Listener, Settings
+    from ..engine.flow import Retry, Wait
+    from ..engine.transport import Listener, Settings
+    from ..reports import Part, Query
 
 __all__ = ["Connection", "Meter", "demo_server", "environment_file", "note", "note_of_names"]
 
@@ -155,7 +155,7 @@ class Meter:
         self._bar = progress, task
 
     def __call__(self, event: Wait | Part) -> None:
-        from ..flow import Wait
+        from ..engine.flow import Wait
 
         if isinstance(event, Wait):
             self._waits(event)
@@ -209,7 +209,7 @@ class _Pages:
         self._silence = _Silence()
 
     def __call__(self, event: Wait | Part) -> None:
-        from ..flow import Part
+        from ..reports import Part
 
         if isinstance(event, Part):
             self.count += 1
@@ -271,7 +271,7 @@ def environment_file() -> Iterator[None]:
 
 def note_address(settings: Settings) -> None:
     """Say that the key goes to another machine than Anthropic's, where the environment says so."""
-    from ..transport import API_HOST, BASE_URL_VARIABLE
+    from ..engine.transport import API_HOST, BASE_URL_VARIABLE
 
     elsewhere = settings.host != API_HOST and not settings.is_loopback
     if elsewhere and settings.base_url_source == BASE_URL_VARIABLE:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
 from .. import human
 from ..directory import DEFAULT_WORKSPACE, NO_KEY
-from ..query import PERIODS, Query
-from ..rows import ClaudeCodeRow, CostRow, Row, UsageRow
+from ..fields import Row
+from ..money import total
+from ..reports import PERIODS, ClaudeCodeRow, Query
+from ..reports.kind import Figure
 from .columns import Column, lay_out
 
 if TYPE_CHECKING:
@@ -23,56 +27,7 @@ _NULLS = {
     "workspace_id": DEFAULT_WORKSPACE,
     "api_key_id": NO_KEY,
 }
-_HEADINGS = {
-    "api_key_id": "api key",
-    "workspace_id": "workspace",
-    "service_tier": "tier",
-    "context_window": "context",
-    "inference_geo": "geo",
-    "account_id": "account",
-    "service_account_id": "service account",
-    "cost_type": "type",
-    "token_type": "token type",
-    "organization_id": "organization",
-    "actor_type": "kind",
-    "customer_type": "customer",
-    "subscription_type": "subscription",
-    "terminal_type": "terminal",
-    "is_remote": "remote",
-}
 _RIGID = {"date", *PERIODS}
-
-_USAGE: list[tuple[str, Cell]] = [
-    ("input", lambda row: human.count(row.uncached_input_tokens)),
-    (
-        "cache write",
-        lambda row: human.count(
-            row.cache_creation_5m_input_tokens + row.cache_creation_1h_input_tokens
-        ),
-    ),
-    ("cache read", lambda row: human.count(row.cache_read_input_tokens)),
-    ("output", lambda row: human.count(row.output_tokens)),
-    ("total tokens", lambda row: human.count(row.total_tokens)),
-    ("searches", lambda row: human.count(row.web_search_requests)),
-]
-_USAGE_GIVES_WAY = ("searches", "cache write", "cache read")
-_COST: list[tuple[str, Cell]] = [("amount", lambda row: human.dollars(row.amount_usd))]
-_CLAUDE_CODE: list[tuple[str, Cell]] = [
-    ("sessions", lambda row: _known(row.num_sessions)),
-    ("lines +", lambda row: _known(row.lines_added)),
-    ("lines -", lambda row: _known(row.lines_removed)),
-    ("commits", lambda row: _known(row.commits_by_claude_code)),
-    ("PRs", lambda row: _known(row.pull_requests_by_claude_code)),
-    ("accepted", lambda row: _acceptance(row)),
-    (
-        "tokens",
-        lambda row: human.count(
-            row.input_tokens + row.output_tokens + row.cache_read_tokens + row.cache_creation_tokens
-        ),
-    ),
-    ("est. cost", lambda row: human.dollars(row.estimated_cost_usd)),
-]
-_CLAUDE_CODE_GIVES_WAY = ("tokens", "lines -", "PRs", "accepted", "commits")
 
 
 def print_table(
@@ -116,25 +71,25 @@ def _columns(
         )
         for place, (heading, cell) in enumerate(_labels(query, by))
     ]
-    measures, giving_way = _measures(query.row)
     return labels + [
         Column(
-            heading,
-            [cell(row) for row in rows],
-            cell(totals),
+            figure.heading,
+            [_figure(figure, row) for row in rows],
+            _figure(figure, totals),
             True,
-            gives_way=giving_way.index(heading) if heading in giving_way else None,
+            gives_way=figure.gives_way,
         )
-        for heading, cell in measures
+        for figure in query.kind.figures()
     ]
 
 
 def _labels(query: Query, by: tuple[str, ...] | None) -> list[tuple[str, Cell]]:
     """Return the columns that say what a row is about."""
     dimensions = query.dimensions if by is None else by
-    if by is None and issubclass(query.row, CostRow) and "description" in dimensions:
-        # The description says in words what the six dimensions that come with it say one by one.
-        dimensions = tuple(name for name in ("workspace_id", "description") if name in dimensions)
+    if by is None:
+        # A description says in words what the dimensions that come with it say one by one.
+        source = query.kind.fields.source
+        dimensions = tuple(n for n in dimensions if n == source(n) or source(n) not in dimensions)
     labels: list[tuple[str, Cell]] = []
     if by is None:
         labels.append(_time(query))
@@ -144,13 +99,14 @@ def _labels(query: Query, by: tuple[str, ...] | None) -> list[tuple[str, Cell]]:
         elif name == "starting_at":
             labels.append(_time(query))
         elif name != "currency" or by is not None:
-            labels.append((_HEADINGS.get(name, name), _dimension(query, name)))
+            labels.append((query.kind.fields.headings[name], _dimension(query, name)))
     return labels
 
 
 def _time(query: Query) -> tuple[str, Cell]:
-    if issubclass(query.row, ClaudeCodeRow):
-        return "date", lambda row: str(row.date)
+    clock = query.kind.fields.all[query.kind.fields.clock]
+    if clock.type is dt.date:
+        return clock.name, lambda row: str(getattr(row, clock.name))
     if query.width.days or query.timezone is None:
         heading = "date" if query.width.days else "from (UTC)"
         return heading, lambda row: human.moment(row.starting_at, query.width)
@@ -181,19 +137,13 @@ def actor_label(row: ClaudeCodeRow) -> str:
     return f"{name} ({human.clean(kind)})"
 
 
-def _measures(row: type[Row]) -> tuple[list[tuple[str, Cell]], tuple[str, ...]]:
-    """Return the measures' columns, and which of them give way first."""
-    if issubclass(row, UsageRow):
-        return _USAGE, _USAGE_GIVES_WAY
-    return (_COST, ()) if issubclass(row, CostRow) else (_CLAUDE_CODE, _CLAUDE_CODE_GIVES_WAY)
-
-
-def _acceptance(row: ClaudeCodeRow) -> str:
-    if row.accepted is None or row.rejected is None:
+def _figure(figure: Figure, row: Row) -> str:
+    """Write a number; "-" where the API does not say it."""
+    values = [getattr(row, name) for name in figure.of]
+    if any(value is None for value in values):
         return "-"
-    return human.percent(row.accepted, row.accepted + row.rejected)
-
-
-def _known(number: int | None) -> str:
-    """Write a count; "-" where the API does not say it."""
-    return "-" if number is None else human.count(number)
+    if figure.share:
+        return human.percent(values[0], sum(values))
+    if isinstance(values[0], Decimal):
+        return human.dollars(total(values))
+    return human.count(sum(values))

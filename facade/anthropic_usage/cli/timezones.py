@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..moments import DAY, rfc3339
+from ..moments import DAY, rfc3339, utc_now
 from .streams import note
 
 if TYPE_CHECKING:
-    from ..query import Query
+    from ..reports import Query
 
 __all__ = ["refuse_timezone", "say_whole_days", "timezone_option"]
 
@@ -29,7 +29,7 @@ def refuse_timezone(command: click.Command, why: str) -> None:
     """Let a command say why it has no `--timezone`, rather than that there is no such option."""
 
     def refuse(context: click.Context, option: click.Parameter, zone: str | None) -> None:
-        from ..local import refuse_zone
+        from ..engine.local import refuse_zone
 
         refuse_zone(zone, *_YEARS, why)
 
@@ -44,7 +44,6 @@ def say_whole_days(query: Query, start: dt.datetime, end: dt.datetime | None) ->
 
     `start` and `end` are what was asked for; no end is now.
     """
-    from ..local import WHOLE_DAYS
 
     if query.width != DAY or query.timezone is not None:
         return
@@ -52,14 +51,16 @@ def say_whole_days(query: Query, start: dt.datetime, end: dt.datetime | None) ->
     if start != query.starting_at:
         begins = rfc3339(start.replace(microsecond=0))
         edges.append(f"all of {query.starting_at.date()}, though the range begins {begins}")
-    if end is not None and end != query.ending_at:
+    # Of a day that is not over there is no bill, so it is in none.
+    billed = not query.kind.holds or query.ending_at <= utc_now()
+    if end is not None and end != query.ending_at and billed:
         last = (query.ending_at - DAY).date()
         ends = rfc3339(end.replace(microsecond=0))
         edges.append(f"all of {last}, though the range ends {ends}")
     if not edges:
         return
-    why = WHOLE_DAYS.get(query.report)
-    if why is None:
+    why = query.kind.whole_days
+    if not why:
         why, advice = "days are whole UTC days", "; --timezone or --bucket-width 1h cut finer"
     else:
         advice = ""

@@ -242,15 +242,10 @@ def _overrides(pricing_json: str | None) -> Mapping[str, Any]:
     """Return the prices of --pricing-json, checked."""
     if pricing_json is None:
         return {}
-    from ..analysis.prices import PriceTable
-    from ..documents import from_json, read_text
+    from ..documents import from_json
+    from .answers import read_prices
 
-    text = pricing_json
-    if not text.lstrip().startswith("{"):
-        text = read_text(pricing_json, "--pricing-json")
-    for name in PriceTable.bundled().with_overrides(text).strangers:
-        note(f"--pricing-json: {name!r} is no model of the price table")
-    stated: dict[str, Any] = from_json(text)
+    stated: dict[str, Any] = from_json(read_prices(pricing_json))
     return stated
 
 

@@ -14,10 +14,10 @@ from ..analysis.priced import priced_usage
 from ..analysis.prices import Cost, PriceTable, add_costs
 from ..moments import DAY
 from ..money import ZERO, add, plain
-from ..rows import UsageRow
-from ..schema import TABLES
+from ..reports import UsageRow
 from ..sinks.columns import require
 from ..sinks.plain import plain_value
+from .schema import TABLES
 from .snapshot import Read
 from .source import DaySource
 from .storage import LakeError

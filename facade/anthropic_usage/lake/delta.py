@@ -6,10 +6,10 @@ import json
 import time
 from typing import Any
 
-from ..schema import TABLES
 from ..sinks.columns import require
 from .curate import arrow_schema
-from .snapshot import CURATED, FileEntry, load_manifests, newest
+from .schema import TABLES
+from .snapshot import CURATED, FileEntry, current
 from .storage import LakeError, Storage
 
 __all__ = ["commit", "leave", "table_uri"]
@@ -56,7 +56,7 @@ def commit(storage: Storage) -> dict[str, tuple[int, int]]:
     """
     deltalake: Any = require("deltalake", "delta")
     transaction: Any = require("deltalake.transaction", "delta")
-    manifests = newest(load_manifests(storage))
+    manifests = current(storage)
     done: dict[str, tuple[int, int]] = {}
     for table in TABLES:
         folder = f"{CURATED}/{table}/"

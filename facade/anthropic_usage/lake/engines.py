@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -43,31 +44,33 @@ def spark_session(
 ) -> Iterator[Any]:
     """Open a Spark session with a view a table; its environment holds no key and no token."""
     pyspark: Any = require("pyspark.sql", "spark")
-    with _no_secrets():
-        session = (
-            pyspark.SparkSession.builder.master(master)
-            .appName("anthropic-usage")
-            .config("spark.ui.enabled", "false")
-            .config("spark.driver.host", "127.0.0.1")
-            .config("spark.driver.bindAddress", "127.0.0.1")
-            .config("spark.sql.session.timeZone", "UTC")
-            .config("spark.sql.shuffle.partitions", "8")
-            .config("spark.sql.runSQLOnFiles", "false")
-            .config("spark.sql.catalogImplementation", "in-memory")
-            .config("spark.log.level", "ERROR")
-            .getOrCreate()
-        )
-    try:
-        for table, entries in files.items():
-            if entries:
-                paths = [_spark_path(storage, entry.name) for entry in entries]
-                frame = session.read.parquet(*paths)
-            else:
-                frame = session.createDataFrame(table_of(table, []))
-            frame.createOrReplaceTempView(table)
-        yield session
-    finally:
-        session.stop()
+    with tempfile.TemporaryDirectory(prefix="anthropic-usage-spark-") as scratch:
+        with _no_secrets():
+            session = (
+                pyspark.SparkSession.builder.master(master)
+                .appName("anthropic-usage")
+                .config("spark.ui.enabled", "false")
+                .config("spark.driver.host", "127.0.0.1")
+                .config("spark.driver.bindAddress", "127.0.0.1")
+                .config("spark.sql.session.timeZone", "UTC")
+                .config("spark.sql.shuffle.partitions", "8")
+                .config("spark.sql.runSQLOnFiles", "false")
+                .config("spark.sql.catalogImplementation", "in-memory")
+                .config("spark.sql.warehouse.dir", scratch)
+                .config("spark.log.level", "ERROR")
+                .getOrCreate()
+            )
+        try:
+            for table, entries in files.items():
+                if entries:
+                    paths = [_spark_path(storage, entry.name) for entry in entries]
+                    frame = session.read.parquet(*paths)
+                else:
+                    frame = session.createDataFrame(table_of(table, []))
+                frame.createOrReplaceTempView(table)
+            yield session
+        finally:
+            session.stop()
 
 
 @contextlib.contextmanager

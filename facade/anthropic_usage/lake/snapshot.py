@@ -20,12 +20,10 @@ import attrs
 import msgspec
 
 from ..errors import InvalidQuery
-from ..flow import Part
 from ..moments import DAY, rfc3339, utc_now
-from ..query import ClaudeCodeQuery, CostQuery, Query, UsageQuery
-from ..schema import TABLES
+from ..reports import REGISTRY, Part, Query
 from ..sinks.columns import require
-from ..wire import decode
+from .schema import TABLES
 from .storage import LakeError, Storage
 
 __all__ = [
@@ -39,6 +37,7 @@ __all__ = [
     "Read",
     "check",
     "curated_name",
+    "current",
     "day_of",
     "is_intact",
     "later_stamp",
@@ -68,6 +67,7 @@ RAW = {
     "claude_code": ("claude_code", "claude_code"),
     "names": ("names", "names"),
 }
+_RAW = "raw/anthropic"
 CURATED = "curated/anthropic"
 _SIDE_BY_SIDE = 4
 REQUIRED = {
@@ -333,6 +333,30 @@ def newest(days: dict[dt.date, list[Manifest]]) -> dict[dt.date, Manifest]:
     return {day: snapshots[-1] for day, snapshots in days.items()}
 
 
+def current(storage: Storage) -> dict[dt.date, Manifest]:
+    """Return the snapshot that counts of each day, of a lake that is there.
+
+    Raises LakeError if there is none, or if a day has a later one whose manifest is lost: what an
+    earlier one says is not what the API said last.
+    """
+    # In this order: what somebody finishes meanwhile has either its mark or its manifest.
+    documents = storage.list(_RAW)
+    unfinished = {(day, when) for _, day, when in pending(storage)}
+    found = newest(load_manifests(storage))
+    for name in documents:
+        day, when = day_of(name), stamp_of(name)
+        if day is None or when is None or (day, when) in unfinished:
+            continue
+        if (day not in found or found[day].stamp < when) and name in storage.list(_RAW):
+            raise LakeError(
+                f"the manifest of {name} is lost: run anthropic-usage lake rebuild, or restore it "
+                "(or remove the document, if it is not to count)"
+            )
+    if not found:
+        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
+    return found
+
+
 @attrs.frozen(kw_only=True)
 class Page:
     """A page as the API sent it."""
@@ -360,13 +384,8 @@ class Read:
 
     def query(self, day: dt.date) -> Query:
         """Return the question that this answers."""
-        end = day + DAY
-        if self.report == "usage":
-            speeds = "fast" if self.fast else None
-            return UsageQuery.create(day, end, group_by=self.group_by, speeds=speeds)
-        if self.report == "cost":
-            return CostQuery.create(day, end, group_by=self.group_by)
-        return ClaudeCodeQuery.create(day, end)
+        filters: dict[str, Any] = {"speeds": "fast"} if self.fast else {}
+        return REGISTRY[self.report].ask(day, day + DAY, group_by=self.group_by, **filters)
 
 
 class _RawPage(msgspec.Struct):
@@ -457,7 +476,7 @@ def parts(read: Read, day: dt.date) -> Sequence[Part]:
     query = read.query(day)
     return [
         Part(
-            page=decode(query, page.body),
+            page=query.decode(page.body),
             body=page.body,
             begins=page.begins,
             ends=page.ends,

@@ -14,14 +14,23 @@ from anthropic_admin_client.models.user import User
 from anthropic_admin_client.models.workspace import Workspace
 
 from ..analysis.prices import PriceTable
+from ..engine.fold import Fold
+from ..engine.report import Report
 from ..errors import IncompleteReport, InvalidQuery, PermissionDenied
-from ..flow import SETTLING, Part
 from ..moments import DAY, Moment, utc_now
-from ..query import ClaudeCodeQuery, CostQuery, Many, Query, UsageQuery
-from ..report import Report
-from ..rows import ClaudeCodeRow, CostRow, UsageRow
-from ..wire import UsagePage, usage_results
-from .snapshot import FileEntry, Page, Read, load_manifests, newest, parts, read_checked, read_raw
+from ..reports import (
+    CLAUDE_CODE,
+    COST,
+    SETTLING,
+    USAGE,
+    ClaudeCodeRow,
+    CostRow,
+    Many,
+    Part,
+    Query,
+    UsageRow,
+)
+from .snapshot import FileEntry, Page, Read, current, parts, read_checked, read_raw
 from .storage import LakeError, Storage
 
 __all__ = ["BY_KEY", "BY_WORKSPACE", "COST_BY", "DaySource", "LakeSource", "may_be_fast"]
@@ -83,7 +92,7 @@ class DaySource:
         """
         if bucket_width != "1d":
             raise InvalidQuery("a lake holds whole days: bucket_width must be 1d")
-        asked = UsageQuery.create(starting_at, _end(ending_at), group_by=group_by, speeds=speeds)
+        asked = USAGE.ask(starting_at, _end(ending_at), group_by=group_by, speeds=speeds)
         fast = dict(asked.filters).get("speeds") == ("fast",)
         for grouped in (BY_WORKSPACE, BY_KEY):
             if set(asked.group_by) <= set(grouped):
@@ -94,9 +103,7 @@ class DaySource:
                 f"{', '.join(_PRICED)}; not by {', '.join(asked.group_by)} at once"
             )
         read = Read(report="usage", group_by=grouped, fast=fast)
-        query = UsageQuery.create(
-            asked.starting_at, asked.ending_at, group_by=grouped, speeds=speeds
-        )
+        query = USAGE.ask(asked.starting_at, asked.ending_at, group_by=grouped, speeds=speeds)
         return Report(query, lambda: self._parts(query, read))
 
     def cost(
@@ -107,8 +114,8 @@ class DaySource:
         group_by: Many | None = (),
     ) -> Report[CostRow]:
         """Return the bill by day, workspace and description."""
-        asked = CostQuery.create(starting_at, _end(ending_at), group_by=group_by)
-        query = CostQuery.create(asked.starting_at, asked.ending_at, group_by=COST_BY)
+        asked = COST.ask(starting_at, _end(ending_at), group_by=group_by)
+        query = COST.ask(asked.starting_at, asked.ending_at, group_by=COST_BY)
         read = Read(report="cost", group_by=COST_BY)
         return Report(query, lambda: self._parts(query, read))
 
@@ -116,7 +123,7 @@ class DaySource:
         self, starting_at: Moment, ending_at: Moment | None = None
     ) -> Report[ClaudeCodeRow]:
         """Return what Claude Code did, by day."""
-        query = ClaudeCodeQuery.create(starting_at, _end(ending_at))
+        query = CLAUDE_CODE.ask(starting_at, _end(ending_at))
         return Report(query, lambda: self._parts(query, Read(report="claude_code")))
 
     def _parts(self, query: Query, wanted: Read) -> Generator[Part]:
@@ -139,7 +146,7 @@ class DaySource:
                 # A bill that is not there yet ends the report; it never has holes.
                 why = self._why_missing(day, "fast" if wanted.fast else wanted.report)
                 later = (self._find(other, wanted) for other in known if other > day)
-                young = wanted.report == "cost" and all(found is None for found in later)
+                young = bool(query.kind.holds) and all(found is None for found in later)
                 if why is not None or not young:
                     raise NotInLake(wanted, day, why)
                 return
@@ -183,14 +190,10 @@ class DaySource:
 
 def may_be_fast(prices: PriceTable, day: dt.date, read: Read) -> bool:
     """Tell whether the price of any model of a day depends on its speed."""
-    models = {
-        result.model
-        for part in parts(read, day)
-        if isinstance(part.page, UsagePage)
-        for bucket in part.page.data
-        for result in usage_results(bucket)
-    }
-    return any(prices.may_be_fast(model, day) for model in models)
+    models = Fold(read.query(day), ("model",))
+    for part in parts(read, day):
+        models.add(part.page)
+    return any(prices.may_be_fast(model, day) for _, model in models.groups)
 
 
 def _span(first: dt.date, last: dt.date) -> str:
@@ -216,11 +219,7 @@ class LakeSource(DaySource):
 
     def __init__(self, root: str | Storage) -> None:
         self.storage = root if isinstance(root, Storage) else Storage(root)
-        self.manifests = newest(load_manifests(self.storage))
-        if not self.manifests:
-            raise LakeError(
-                f"{self.storage} holds no lake yet: run anthropic-usage-track with this root"
-            )
+        self.manifests = current(self.storage)
         self._kept: dict[tuple[dt.date, str], tuple[Read, ...]] = {}
         self._kept_bytes = 0
         super().__init__(self._read, self.manifests)

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import InvalidQuery
-from ..schema import TABLES
+from ..outside import whole
 from ..sinks.columns import require
 from .curate import table_of
 from .engines import spark_session, spark_table
-from .snapshot import FileEntry, check, load_manifests, newest
+from .schema import TABLES
+from .snapshot import FileEntry, check, current
 from .storage import LakeError, Storage
 
 __all__ = ["duckdb_connection", "query", "spark_session"]
@@ -32,9 +33,7 @@ _AS_TEXT = {
 
 def files_of(storage: Storage) -> dict[str, list[FileEntry]]:
     """Return the newest Parquet files of each table."""
-    manifests = newest(load_manifests(storage)).values()
-    if not manifests:
-        raise LakeError(f"{storage} holds no lake yet: run anthropic-usage-track with this root")
+    manifests = current(storage).values()
     return {
         table: [manifest.curated[table] for manifest in manifests if table in manifest.curated]
         for table in TABLES
@@ -47,6 +46,8 @@ def query(storage: Storage, sql: str, *, engine: str = "duckdb", master: str = "
     Raises InvalidQuery for SQL that is wrong or would do more than read, and LakeError if a file
     that it needs is not as it was written.
     """
+    if whole(sql) != sql:
+        raise InvalidQuery("the SQL holds what is no character: it is not UTF-8")
     files = files_of(storage)
     named = [table for table in TABLES if table in sql.lower()]
     seen = {table: files[table] for table in named or TABLES}

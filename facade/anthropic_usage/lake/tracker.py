@@ -16,6 +16,7 @@ import msgspec
 from ..analysis.owners import Owner, OwnerMap
 from ..analysis.prices import PriceTable
 from ..client import UsageClient
+from ..engine.report import Report
 from ..errors import (
     AnthropicUsageError,
     ApiError,
@@ -25,10 +26,9 @@ from ..errors import (
     InvalidQuery,
     PermissionDenied,
 )
-from ..flow import SETTLING
 from ..moments import DAY, utc_now
 from ..money import ZERO, times
-from ..report import Report
+from ..reports import SETTLING
 from .curate import Rows, content_of, curate, parquet, prices_of, totals_of
 from .snapshot import (
     CURATED,

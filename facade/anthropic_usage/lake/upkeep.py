@@ -14,11 +14,10 @@ import msgspec
 
 from ..analysis.prices import PriceTable
 from ..errors import AnthropicUsageError
-from ..flow import SETTLING
 from ..moments import DAY
-from ..money import add
+from ..money import subtract
+from ..reports import SETTLING
 from ..sinks.columns import require
-from ..wire import rows
 from . import delta
 from .curate import ESTIMATES, content_of, curate, parquet, prices_of, totals_of
 from .snapshot import (
@@ -176,7 +175,7 @@ def _tokens(reads: Iterable[Read], day: dt.date, grouped: tuple[str, ...], fast:
         if read.group_by == grouped and read.fast == fast:
             query = read.query(day)
             for part in parts(read, day):
-                total += sum(row.total_tokens for row in rows(query, part.page))  # type: ignore[attr-defined]
+                total += sum(row.total_tokens for row in query.rows(part.page))
     return total
 
 
@@ -326,7 +325,7 @@ class Change:
     @property
     def difference(self) -> Decimal:
         """How much more it is."""
-        return add(Decimal(self.says), -Decimal(self.said))
+        return subtract(Decimal(self.says), Decimal(self.said))
 
 
 def changes(storage: Storage, since: dt.date | None = None) -> list[Change]:

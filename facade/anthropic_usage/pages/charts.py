@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
+from ..analysis.people import Week
 from ..analysis.spend import Slice, Spend
 from ..human import clean
 from ..moments import DAY
 from ..money import ZERO, add
 from ..sinks.columns import require
+from .team import week_name
 
 __all__ = ["Chart", "charts"]
 
@@ -110,6 +112,8 @@ def charts(spend: Spend) -> list[Chart]:
     ):
         if any(part.billed or part.before for part in slices):
             made.append(_bars(name, f"{title}{_known(spend)}", slices))
+    if spend.coding is not None and spend.coding.who.active:
+        made.append(_weeks(spend, spend.coding.who.weeks))
     return made
 
 
@@ -236,3 +240,58 @@ def _bar_marks(rows: Any, narrow: bool) -> Any:
         .encode(x=altair.X("before:Q", title=None), y=names)
     )
     return altair.layer(bars, ticks)
+
+
+def _weeks(spend: Spend, weeks: Sequence[Week]) -> Chart:
+    until = spend.counted_until
+    known = "" if until >= spend.ending_at else f", up to {until - DAY:%Y-%m-%d}"
+    rows = [
+        {
+            "week": str(week.week),
+            "people": week.active,
+            "whole": week.days == week.days_in_period,
+        }
+        for week in weeks
+    ]
+    pale = "" if all(row["whole"] for row in rows) else " (pale: a part of a week)"
+    most = max(weeks, key=lambda week: week.active)
+    return Chart(
+        name="claude-code",
+        title=f"People active with Claude Code each week{known}{pale}",
+        summary=(
+            f"Bars, one a week from {week_name(weeks[0])} to {week_name(weeks[-1])}. Most people, "
+            f"{most.active:,}, were active in the week of {most.week}."
+        ),
+        height=140,
+        data=rows,
+        encoding=_week_marks,
+    )
+
+
+def _week_marks(rows: Any, narrow: bool) -> Any:
+    altair = require("altair", "charts")
+    weeks = [row["week"] for row in rows]
+    every = max(1, -(-len(weeks) // (5 if narrow else 12)))
+    return (
+        altair.Chart(altair.Data(values=rows))
+        .mark_bar(color=_COLOURS[0], size=24)
+        .encode(
+            x=altair.X(
+                "week:O",
+                title=None,
+                axis=altair.Axis(
+                    values=weeks[::every],
+                    labelAngle=0,
+                    labelExpr="timeFormat(toDate(datum.value + 'T00:00'), '%b %-d')",
+                    grid=False,
+                ),
+            ),
+            y=altair.Y(
+                "people:Q",
+                title=None,
+                scale=altair.Scale(nice=True),
+                axis=altair.Axis(format="d", tickMinStep=1, tickCount=4, domain=False),
+            ),
+            opacity=altair.condition("datum.whole", altair.value(1), altair.value(0.45)),
+        )
+    )

@@ -6,17 +6,16 @@ from decimal import Decimal
 
 import attrs
 
-from ..analysis.spend import Coding, Spend
+from ..analysis.spend import Spend
 from ..human import change, count, dollars
 from ..moments import DAY
-from ..money import add, subtract
+from .team import estimated
 
 __all__ = [
     "KIND_NAMES",
     "Figure",
     "amount",
     "change",
-    "estimated",
     "figures",
     "interval",
     "share",
@@ -63,7 +62,7 @@ def interval(low: Decimal | None, high: Decimal | None) -> str:
 def span(spend: Spend) -> str:
     """Write the range, and how much of it has a bill if that is not all."""
     days = (spend.ending_at - spend.starting_at) // DAY
-    said = f"{spend.starting_at:%Y-%m-%d} up to {spend.ending_at:%Y-%m-%d}"
+    said = f"{spend.starting_at:%Y-%m-%d} to {spend.ending_at - DAY:%Y-%m-%d}"
     if spend.billed is None:
         return f"{said} (the bill could not be read)"
     if spend.whole:
@@ -115,31 +114,15 @@ def figures(spend: Spend) -> list[Figure]:
             ),
         ]
     if (coding := spend.coding) is not None:
-        each = coding.cost_per_person
         made.append(
             Figure(
                 name="Claude Code",
-                value=amount(each),
-                exact="" if each is None else f"{each:f}",
-                note=f"estimated for each of {coding.people_on_api} active developers on the API",
+                value=amount(coding.estimated_api),
+                exact=f"{coding.estimated_api:f}",
+                note=estimated(coding.who),
             )
         )
     return made
-
-
-def estimated(coding: Coding) -> str:
-    """Say what Claude Code's estimated cost is, and whether it is a part of the bill."""
-    parts = []
-    if coding.estimated_api or not coding.estimated_cost:
-        parts.append(f"{dollars(coding.estimated_api)} estimated, as part of the bill")
-    if coding.estimated_subscription:
-        parts.append(
-            f"{dollars(coding.estimated_subscription)} estimated by subscriptions, as no part of it"
-        )
-    known = add(coding.estimated_api, coding.estimated_subscription)
-    if rest := subtract(coding.estimated_cost, known):
-        parts.append(f"{dollars(rest)} estimated of which it is not said who pays")
-    return ", ".join(parts)
 
 
 def _compared(spend: Spend) -> str:

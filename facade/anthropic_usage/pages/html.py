@@ -11,18 +11,21 @@ from typing import Any
 
 import attrs
 
+from ..analysis.people import Actor, People, Work
 from ..analysis.spend import KeySpend, Slice, Spend
 from ..human import count, dollars
 from ..moments import DAY
 from ..money import ZERO, divide, plain, subtract, times
 from ..outside import clean
 from ..sinks.columns import require
+from . import team
 from .charts import Chart, charts
 from .figures import KIND_NAMES, change, figures, interval, span
 
 __all__ = ["render"]
 
 _WIDE, _HALF, _NARROW = 1050, 500, 340
+_MOST_KEYS, _MOST_PEOPLE = 15, 100
 
 
 @attrs.frozen(kw_only=True)
@@ -69,10 +72,12 @@ def render(spend: Spend, *, title: str | None = None, ids: bool = False) -> str:
         span=_span(spend),
         figures=figures(spend),
         charts={
-            **dict.fromkeys(("daily", "models", "workspaces")),
+            **dict.fromkeys(("daily", "models", "workspaces", "claude-code")),
             **{chart.name: _picture(chart) for chart in charts(spend)},
         },
         tables=_tables(spend, ids),
+        coding=_coding(spend),
+        not_known=f"N{team.NOT_KNOWN[1:]}",
         notes=spend.notes,
         script=_Verbatim(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -104,7 +109,7 @@ def _span(spend: Spend) -> str:
 
 
 def _picture(chart: Chart) -> dict[str, str]:
-    wide = _WIDE if chart.name == "daily" else _HALF
+    wide = _WIDE if chart.name in ("daily", "claude-code") else _HALF
     pictures = {
         f"{name}_{theme}": _data_uri(chart.svg(width, theme))
         for name, width in (("wide", wide), ("narrow", _NARROW))
@@ -127,7 +132,6 @@ def _tables(spend: Spend, ids: bool) -> dict[str, _Table]:
         "kinds": _slices("Billed, by kind of charge", spend.by_kind, spend, "kinds"),
         "tokens": _tokens(spend),
         "keys": _keys(spend.keys, by_id),
-        "coding": _coding(spend),
         "days": _days(spend),
     }
 
@@ -202,7 +206,7 @@ def _tokens(spend: Spend) -> _Table:
 
 
 def _keys(keys: Sequence[KeySpend], by_id: str) -> _Table:
-    shown = keys[:15]
+    shown = keys[:_MOST_KEYS]
     most = max((key.high or ZERO for key in shown), default=ZERO)
     rows = [
         [
@@ -222,48 +226,186 @@ def _keys(keys: Sequence[KeySpend], by_id: str) -> _Table:
     return _Table(caption, [_Heading("key"), *_numbers("tokens", "estimated")], rows)
 
 
-def _coding(spend: Spend) -> _Table:
-    coding = spend.coding
-    headings = [_Heading("what"), *_numbers("in this range")]
-    if coding is None:
-        return _Table("What Claude Code did could not be read", headings, [])
-    answered = coding.accepted + coding.rejected
-    facts: list[tuple[str, str, str]] = [
-        ("Active developers", f"{coding.people:,}", str(coding.people)),
-        ("Sessions", f"{coding.sessions:,}", str(coding.sessions)),
-        ("Lines added", f"{coding.lines_added:,}", str(coding.lines_added)),
-        ("Lines removed", f"{coding.lines_removed:,}", str(coding.lines_removed)),
-        ("Commits", f"{coding.commits:,}", str(coding.commits)),
-        ("Pull requests", f"{coding.pull_requests:,}", str(coding.pull_requests)),
-        (
-            "Proposals accepted",
-            f"{coding.accepted / answered:.1%}" if answered else "-",
-            f"{coding.accepted}/{answered}",
-        ),
-        (
-            "Estimated cost on the API",
-            dollars(coding.estimated_api),
-            plain(coding.estimated_api),
-        ),
-        (
-            "Estimated cost by subscriptions",
-            dollars(coding.estimated_subscription),
-            plain(coding.estimated_subscription),
-        ),
-        (
-            "Estimated cost per active developer on the API",
-            "-" if coding.cost_per_person is None else dollars(coding.cost_per_person),
-            "" if coding.cost_per_person is None else f"{coding.cost_per_person:f}",
-        ),
-    ]
+@attrs.frozen
+class _Coding:
+    """What a page says of Claude Code."""
+
+    tables: Sequence[_Table]
+    idle: str
+    notes: Sequence[str]
+
+
+def _coding(spend: Spend) -> _Coding | None:
+    """Return the section on Claude Code; None if nothing is known of it."""
+    if spend.coding is None:
+        return None
+    who = spend.coding.who
+    tables = [_together(who), _payers(who), _weeks(who)]
+    if who.teams:
+        tables.append(_teams(who))
+    if who.people:
+        tables.append(_actors(who.people, who.by_people, "person", "people"))
+    if who.others:
+        tables.append(_actors(who.others, who.by_others, team.kinds(who), f"{team.kinds(who)}s"))
+    return _Coding(tables, team.idle(who.idle), who.notes)
+
+
+def _together(who: People) -> _Table:
+    """Return what people did, and keys beside them: each column divides by itself."""
+    works = [who.by_people, who.by_others, who.total] if who.keys else [who.by_people]
+    names = ["people", f"{team.kinds(who)}s", "together"][: len(works)]
+    numbers = [who.active, who.keys, None][: len(works)]
     rows = [
-        [_Cell(text=name, exact=name), _Cell(text=text, exact=exact, classes="number", copy=True)]
-        for name, text, exact in facts
+        [
+            _Cell(text="Active"),
+            *(_Cell(text="", classes="number") if n is None else _count(n) for n in numbers),
+        ]
+    ]
+    for line in zip(*map(team.work_figures, works), strict=True):
+        rows.append([_Cell(text=line[0][0]), *(_figure(*figure) for figure in line)])
+    each = who.cost_per_person_usd
+    blank = [_Cell(text="-", classes="number")] * (len(works) - 1)
+    rows.append(
+        [
+            _Cell(text="est. cost per person"),
+            _figure("", team.each(each), team.average(each)),
+            *blank,
+        ]
+    )
+    caption = f"{team.seated(who)} active"
+    if who.keys:
+        caption += "; API keys are no people, and stand beside them"
+    return _Table(caption, [_Heading("what"), *_numbers(*names)], rows)
+
+
+def _figure(heading: str, text: str, exact: str) -> _Cell:
+    return _Cell(text=text, exact=exact, classes="number", copy=bool(exact))
+
+
+def _payers(who: People) -> _Table:
+    rows = [
+        [
+            _Cell(text=team.payer_name(payer, team.kinds(who))),
+            _count(payer.number),
+            _money(payer.estimated_cost_usd),
+            _money(payer.each_usd),
+        ]
+        for payer in who.payers
+    ]
+    total = [
+        _Cell(text="total"),
+        _Cell(text="", classes="number"),
+        attrs.evolve(_money(who.total.estimated_cost_usd), mark="total-coding"),
+        _Cell(text="", classes="number"),
     ]
     caption = (
-        "What is estimated on the API is in the bill, so never add the two; subscriptions are not"
+        "Who pays: what is estimated on the API is in the bill, so never add the two; what is on "
+        "a subscription is not in it"
     )
+    return _Table(caption, [_Heading("who"), *_numbers("number", "estimated", "each")], rows, total)
+
+
+def _weeks(who: People) -> _Table:
+    most = max((week.active for week in who.weeks), default=0)
+    rows = [
+        [
+            _Cell(text=str(week.week), exact=str(week.week), bar=_bar(week.active, most)),
+            _Cell(text=team.week_days(week), exact=str(week.days), classes="number"),
+            _count(week.active),
+            *_work(week.work),
+        ]
+        for week in who.weeks
+    ]
+    parts = any(week.days < week.days_in_period for week in who.weeks)
+    caption = "People by week, Monday to Sunday (UTC)"
+    caption += "; a week of fewer days is a part of one, and no drop" if parts else ""
+    headings = [_Heading("week"), *_numbers("days", "people"), *_work_headings()]
     return _Table(caption, headings, rows)
+
+
+def _teams(who: People) -> _Table:
+    most = max(part.by_people.estimated_cost_usd for part in who.teams)
+    rows = [
+        [
+            _Cell(
+                text=part.team,
+                exact=part.team,
+                id=part.cost_center or "",
+                bar=_bar(part.by_people.estimated_cost_usd, most),
+            ),
+            _Cell(
+                text=team.active(part.active, part.seats), exact=str(part.active), classes="number"
+            ),
+            *_work(part.by_people),
+            _figure(
+                "", team.each(part.cost_per_person_usd), team.average(part.cost_per_person_usd)
+            ),
+        ]
+        for part in who.teams
+    ]
+    each = who.cost_per_person_usd
+    total = [
+        _Cell(text="total"),
+        _Cell(text=team.active(who.active, who.seats), classes="number"),
+        *_work(who.by_people),
+        _figure("", team.each(each), team.average(each)),
+    ]
+    active = "active" if who.seats is None else "active / seats"
+    headings = [
+        _Heading("team"),
+        *_numbers(active),
+        *_work_headings(),
+        *_numbers("est. cost per person"),
+    ]
+    return _Table("Teams, their people only", headings, rows, total)
+
+
+def _actors(actors: Sequence[Actor], whole: Work, one: str, many: str) -> _Table:
+    shown = actors[:_MOST_PEOPLE]
+    most = max(actor.work.estimated_cost_usd for actor in shown)
+    mapped = any(actor.team is not None for actor in actors)
+    rows = [
+        [
+            _Cell(
+                text=team.key_name(actor) if one != "person" else actor.actor or "-",
+                exact=actor.actor or "",
+                id=actor.name or "",
+                bar=_bar(actor.work.estimated_cost_usd, most),
+            ),
+            *([_Cell(text=actor.team or "-", exact=actor.team or "")] if mapped else []),
+            _count(actor.active_days),
+            *_work(actor.work),
+        ]
+        for actor in shown
+    ]
+    total = [
+        _Cell(text="total"),
+        *([_Cell(text="")] if mapped else []),
+        _Cell(text="", classes="number"),
+        *_work(whole),
+    ]
+    more = len(actors) - len(shown)
+    caption = many[0].upper() + many[1:]
+    if more:
+        caption += f"; {more:,} more are not shown, but in the total"
+    headings = [
+        _Heading(one),
+        *([_Heading("team")] if mapped else []),
+        *_numbers("active days"),
+        *_work_headings(),
+    ]
+    return _Table(caption, headings, rows, total)
+
+
+_SHOWN = ("sessions", "lines +", "commits", "PRs", "accepted", "est. cost", "per session", "per PR")
+
+
+def _work(work: Work) -> list[_Cell]:
+    return [_figure(*figure) for figure in team.work_figures(work) if figure[0] in _SHOWN]
+
+
+def _work_headings() -> list[_Heading]:
+    return _numbers(*_SHOWN)
 
 
 def _days(spend: Spend) -> _Table:

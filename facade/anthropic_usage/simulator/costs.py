@@ -48,6 +48,8 @@ _TOKEN_POSITIONS = {
     "cache_creation.ephemeral_1h_input_tokens": MEASURES.index("cache_creation_1h_input_tokens"),
     "cache_creation.ephemeral_5m_input_tokens": MEASURES.index("cache_creation_5m_input_tokens"),
 }
+_OUTPUT = MEASURES.index("output_tokens")
+"""All measures before it are of input."""
 _SEARCHES = MEASURES.index("web_search_requests")
 
 
@@ -81,8 +83,7 @@ class Costs:
         cells = list(cells)
         wanted = {POSITIONS["service_tier"]: BILLABLE_TIERS}
         billable = add_up(cells, _BY, wanted)
-        in_long = (cell for cell in cells if self._billing.is_long(cell[0]))
-        hidden = add_up(in_long, _BY, wanted)
+        hidden = add_up((cell for cell in cells if self.hidden_long(day, cell)), _BY, wanted)
         for key, measures in billable.items():
             workspace_id, *described = key
             searches[workspace_id] = searches.get(workspace_id, 0) + measures[_SEARCHES]
@@ -94,7 +95,7 @@ class Costs:
                 if tokens:
                     rate = price.cents_per_token(token_type, tier, window, geo, speed)
                     amount = tokens * rate
-                    if key in hidden and price.hides_long_context:
+                    if key in hidden:
                         more = price.cents_per_token(token_type, tier, LONG, geo, speed) - rate
                         amount += hidden[key][position] * more
                     lines.append(
@@ -121,6 +122,14 @@ class Costs:
             first = lines[0]
             lines[0] = attrs.evolve(first, amount=first.amount + self._overcharge)
         return self._billing.billed(day, lines, self._prices.aliases)
+
+    def hidden_long(self, day: int, cell: Cell) -> bool:
+        """Say whether a cell's prompts are long, cost more for it, and no row tells."""
+        stream, dims, measures = cell
+        if not self._billing.is_long(stream):
+            return False
+        threshold = self._prices.of(str(dims[POSITIONS["model"]]), iso_day(day)).hidden_threshold
+        return threshold is not None and sum(measures[:_OUTPUT]) > threshold
 
     def _hourly(self, day: int) -> Iterator[CostLine]:
         """Yield container and session time, which the usage report knows nothing of."""

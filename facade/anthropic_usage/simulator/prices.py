@@ -29,6 +29,7 @@ class _LongContext(msgspec.Struct):
     context_window: str | None
     input_multiplier: Decimal
     output_multiplier: Decimal
+    threshold_input_tokens: int
 
 
 class _Entry(msgspec.Struct):
@@ -92,9 +93,10 @@ class Price:
         return self.knows_geo if band is None else band.context_window == LONG
 
     @property
-    def hides_long_context(self) -> bool:
-        """Say whether long prompts cost more and rows do not tell which they are."""
-        return self.entry.long_context is not None and not self.knows_long_context
+    def hidden_threshold(self) -> int | None:
+        """Return how long prompts are that cost more where rows do not tell which they are."""
+        band = self.entry.long_context
+        return None if band is None or self.knows_long_context else band.threshold_input_tokens
 
     def knows_fast(self, day: str) -> bool:
         """Say whether the fast mode was sold on a day."""

@@ -6,13 +6,12 @@ import contextlib
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from ..fields import Row
 from ..outside import cell, disarm
-from ..query import Query
-from ..rows import Row
-from ..wire import Page, rows
+from ..reports import Page, Query
 from .plain import dumps, plain_row, plain_value
 from .sink import Staged
 
@@ -53,34 +52,51 @@ class _TextSink:
 class CsvSink(_TextSink):
     """One line a row, a header first; moments in RFC 3339, money in plain digits."""
 
-    def __init__(self, query: Query, target: Target, excel_safe: bool = True) -> None:
+    def __init__(
+        self,
+        query: Query,
+        target: Target,
+        excel_safe: bool = True,
+        columns: tuple[str, ...] | None = None,
+    ) -> None:
         super().__init__(target)
         self.query = query
         self.rows = 0
-        self._columns = query.columns()
+        self._columns = columns or query.columns()
+        self._texts = _texts(query.row)
         self._excel_safe = excel_safe
         self._writer = csv_writer(self.out)
         self._writer.writerow(self._columns)
 
-    def add(self, page: Page) -> None:
+    def add(self, page: Page[Any]) -> None:
         """Write one page."""
-        for row in rows(self.query, page):
+        self.write(self.query.rows(page))
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Write rows."""
+        for row in rows:
             self.rows += 1
-            self._writer.writerow(_cells(row, self._columns, self._excel_safe))
+            self._writer.writerow(_cells(row, self._columns, self._texts, self._excel_safe))
 
 
 class NdjsonSink(_TextSink):
     """One JSON object a line."""
 
-    def __init__(self, query: Query, target: Target) -> None:
+    def __init__(
+        self, query: Query, target: Target, columns: tuple[str, ...] | None = None
+    ) -> None:
         super().__init__(target)
         self.query = query
         self.rows = 0
-        self._columns = query.columns()
+        self._columns = columns or query.columns()
 
-    def add(self, page: Page) -> None:
+    def add(self, page: Page[Any]) -> None:
         """Write one page."""
-        for row in rows(self.query, page):
+        self.write(self.query.rows(page))
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Write rows."""
+        for row in rows:
             self.rows += 1
             self.out.write(f"{dumps(plain_row(row, self._columns))}\n")
 
@@ -96,11 +112,17 @@ def write_csv(
     writer = csv_writer(out)
     writer.writerow((*columns, *(more[0] if more else ())))
     for row, said in zip(table, more or [{}] * len(table), strict=True):
-        writer.writerow((*_cells(row, columns, excel_safe), *said.values()))
+        cells = _cells(row, columns, _texts(type(row)), excel_safe)
+        writer.writerow((*cells, *said.values()))
 
 
-def _cells(row: Row, columns: tuple[str, ...], excel_safe: bool) -> list[Any]:
-    texts = (*row.DIMENSIONS, *row.BREAKDOWN)
+def _texts(row: type[Row]) -> frozenset[str]:
+    return frozenset((*row.DIMENSIONS, *row.BREAKDOWN))
+
+
+def _cells(
+    row: Row, columns: tuple[str, ...], texts: frozenset[str], excel_safe: bool
+) -> list[Any]:
     return [
         (disarm if excel_safe else cell)(value) if name in texts else value
         for name, value in ((name, _cell(getattr(row, name))) for name in columns)

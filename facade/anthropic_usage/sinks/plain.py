@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
+from ..fields import Row, fields_of
 from ..moments import rfc3339
 from ..money import plain
 from ..outside import replaced
-from ..rows import ModelUse, Row
 
 __all__ = ["dumps", "plain_row", "plain_value"]
 
@@ -43,15 +43,8 @@ def plain_value(value: Any) -> Any:
         return rfc3339(value)
     if isinstance(value, dt.date):
         return value.isoformat()
-    if isinstance(value, ModelUse):
-        return {
-            "model": value.model,
-            "input_tokens": value.input_tokens,
-            "output_tokens": value.output_tokens,
-            "cache_read_tokens": value.cache_read_tokens,
-            "cache_creation_tokens": value.cache_creation_tokens,
-            "estimated_cost_usd": plain(value.estimated_cost_usd),
-        }
+    if isinstance(value, Row):
+        return plain_row(value, fields_of(type(value)).facts())
     if isinstance(value, tuple | list):
         return [plain_value(item) for item in value]
     if isinstance(value, Mapping):

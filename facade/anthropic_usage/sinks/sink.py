@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Protocol, Self, TypeVar
 
 from ..errors import InvalidQuery
-from ..wire import Page
+from ..reports import Page
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -63,7 +63,7 @@ _UNSYNCED: Final = {
 class Sink(Protocol[T_co]):
     """Takes pages in order, then gives its result; `abort` undoes what was begun."""
 
-    def add(self, page: Page) -> None:
+    def add(self, page: Page[Any]) -> None:
         """Take one page."""
 
     def finish(self) -> T_co:

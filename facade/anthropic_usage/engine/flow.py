@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
-import hashlib
-import json
 import math
 import random
 import time
@@ -17,43 +15,32 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 import attrs
+import msgspec
 
-from .errors import (
+from ..errors import (
     ApiError,
     AuthenticationError,
     ConnectionFailed,
-    IncompleteReport,
-    IncompleteReportWarning,
     InvalidQuery,
     PermissionDenied,
     RateLimited,
-    warn,
 )
-from .moments import Clock, floor, parse_moment, rfc3339, utc_now
-from .plan import Window, halves, windows
-from .query import Query
-from .wire import ClaudeCodePage, Page, decode, decode_error, in_utc
+from ..moments import Clock, parse_moment, rfc3339, utc_now
+from ..reports import Part, Proof, Query, Window
+from .plan import halves, windows
 
 __all__ = [
-    "SETTLING",
     "Emit",
     "Failure",
     "Flow",
-    "Part",
     "Reply",
     "Retry",
     "Send",
     "Step",
     "Wait",
     "exchange",
-    "hole",
     "walk",
 ]
-
-SETTLING: Final = dt.timedelta(hours=1)
-"""How long the newest data can still be missing or change. Anthropic says about 5 minutes,
-sometimes later (manage-claude/usage-cost-api), and for Claude Code an hour
-(claude-code-analytics-api)."""
 
 _LONGEST_CURSOR: Final = 8192
 _ENDLESS: Final = 1e9
@@ -85,25 +72,6 @@ class Emit:
     """Hand this over to whoever asked: a `Part` of a report, or a list of what a lookup holds."""
 
     value: Any
-
-
-@attrs.frozen
-class Part:
-    """A page of a report, proven to follow on what came before it in its window."""
-
-    page: Page
-    body: bytes = attrs.field(repr=False)
-    """The JSON as the API sent it."""
-    begins: dt.datetime
-    ends: dt.datetime
-    """The page covers [begins, ends)."""
-    now: dt.datetime
-    """The API's time when it answered."""
-
-    @property
-    def size(self) -> int:
-        """How many bytes of JSON the page was."""
-        return len(self.body)
 
 
 @attrs.frozen
@@ -235,11 +203,11 @@ def _pages(
     query: Query, window: Window, retry: Retry, clock: Clock
 ) -> Generator[Step, Reply | Failure | None, tuple[dt.datetime, dt.datetime]]:
     """Walk a window; returns how far it came before it was too much, and the API's time."""
-    proof = _RecordProof(query, window) if query.records else _BucketProof(query, window)
+    proof = query.kind.proof(query, window)
     cursor: str | None = None
 
     def tolerate(reply: Reply | Failure, slow: int) -> bool:
-        return _nothing_closed_yet(query, window, reply, clock) or (
+        return _excused(proof, reply, clock) or (
             window.ending_at - proof.last > query.width and _too_much(reply, slow)
         )
 
@@ -250,11 +218,10 @@ def _pages(
         reply = yield from exchange(request, retry, clock, tolerate)
         now = server_time(reply, clock) if isinstance(reply, Reply) else clock()
         if not isinstance(reply, Reply) or reply.status != 200:
-            closed = not _nothing_closed_yet(query, window, reply, clock)
-            return proof.last if closed else window.ending_at, now
-        page = decode(query, reply.body)
+            return window.ending_at if _excused(proof, reply, clock) else proof.last, now
+        page = query.decode(reply.body)
         begins = proof.last
-        proof.check(page, reply.body)
+        proof.take(page, reply.body)
         if not page.has_more:
             proof.finish(now, _stale(now, clock))
         yield Emit(Part(page, reply.body, begins, proof.last, now))
@@ -262,8 +229,7 @@ def _pages(
             return window.ending_at, now
         cursor = page.next_page
         if wrong := trail.wrong(cursor, bool(page.data)):
-            after = rfc3339(proof.last)
-            raise IncompleteReport(f"the {query.report} report is not whole: after {after} {wrong}")
+            raise proof.broken(f"after {rfc3339(proof.last)} {wrong}")
 
 
 def _too_much(reply: Reply | Failure, slow: int) -> bool:
@@ -301,104 +267,32 @@ def _plain(cursor: str) -> bool:
     return cursor.isprintable() and not any("\ud800" <= sign <= "\udfff" for sign in cursor)
 
 
-class _BucketProof:
-    """Buckets must tile the window: once each, in order, without a hole."""
+class ErrorDetail(msgspec.Struct):
+    """What went wrong, in the API's words."""
 
-    def __init__(self, query: Query, window: Window) -> None:
-        self.query = query
-        self.window = window
-        self.last = window.starting_at
-        """Where the buckets read so far end."""
-
-    def check(self, page: Page, body: bytes) -> None:
-        """Take the page's buckets as the next ones."""
-        assert not isinstance(page, ClaudeCodePage)  # noqa: S101
-        width = self.query.width
-        for bucket in page.data:
-            start, end = bucket.starting_at, bucket.ending_at
-            if start < self.last:
-                raise self._error(f"bucket {_say(start)} came twice or out of order")
-            if end - start != width:
-                raise self._error(f"bucket {_say(start)} to {_say(end)} is not {width} long")
-            if end > self.window.ending_at:
-                raise self._error(f"bucket {_say(start)} lies outside the range asked for")
-            if start > self.last:
-                self._hole(start)
-            self.last = in_utc(end)
-
-    def finish(self, now: dt.datetime, here: dt.datetime | None) -> None:
-        """Take the window as ended; buckets at its end may be missing only while they are new.
-
-        `here` is this machine's time, where `now`, the answer's, lies far behind it.
-        """
-        width = self.query.width
-        missing = self.last < self.window.ending_at
-        if here is not None and missing and self.last + width <= here - SETTLING:
-            raise self._error(
-                f"nothing from {_say(self.last)} on, in an answer dated {_say(now)}, long before "
-                f"this machine's time, {_say(here)}: either a cache answered, or a clock is wrong"
-            )
-        if self.last < self.window.ending_at and self.last + width <= now - SETTLING:
-            self._hole(min(self.window.ending_at, floor(now - SETTLING, width)))
-
-    def _hole(self, until: dt.datetime) -> None:
-        hole(self.query, self.last, until)
-        self.last = in_utc(until)
-
-    def _error(self, what: str) -> IncompleteReport:
-        return IncompleteReport(f"the {self.query.report} report is not whole: {what}")
+    type: Any = None
+    message: Any = None
 
 
-class _RecordProof:
-    """Records must be of the day asked for, and no page may come again.
+class ErrorBody(msgspec.Struct):
+    """The API's error envelope; what is no text in it is None."""
 
-    Equal records are two: an API key is known by its name there, and two keys may share one.
-    """
-
-    def __init__(self, query: Query, window: Window) -> None:
-        self.query = query
-        self.window = window
-        self.last = window.starting_at
-        self._pages: set[bytes] = set()
-
-    def check(self, page: Page, body: bytes) -> None:
-        """Take the page's records as the next ones."""
-        assert isinstance(page, ClaudeCodePage)  # noqa: S101
-        day = self.window.starting_at.date()
-        for record in page.data:
-            if in_utc(record.date).date() != day:
-                raise IncompleteReport(
-                    f"the claude_code report is not whole: asked for {day}, "
-                    f"got a record of {_say(record.date)}"
-                )
-        if page.data and (page.has_more or self._pages):
-            seen = _fingerprint(body)
-            if seen in self._pages:
-                raise IncompleteReport(
-                    f"the claude_code report is not whole: a page of {day} came twice"
-                )
-            self._pages.add(seen)
-
-    def finish(self, now: dt.datetime, here: dt.datetime | None) -> None:
-        """Take the day as ended; one without records is one without use."""
-        self.last = self.window.ending_at
+    error: ErrorDetail
+    request_id: Any = None
 
 
-def _fingerprint(body: bytes) -> bytes:
-    """Return what pages of the same records have in common, however their keys are ordered."""
-    records = (json.dumps(record, sort_keys=True) for record in json.loads(body)["data"])
-    return hashlib.sha256("\n".join(sorted(records)).encode()).digest()
+def decode_error(body: bytes) -> ErrorBody:
+    """Return the error an answer holds; an empty one if it is none (a proxy's page, say)."""
+    try:
+        answer = msgspec.json.decode(body, type=ErrorBody)
+    except (ValueError, RecursionError):
+        return ErrorBody(ErrorDetail())
+    detail = ErrorDetail(_text(answer.error.type), _text(answer.error.message))
+    return ErrorBody(detail, _text(answer.request_id))
 
 
-def hole(query: Query, start: dt.datetime, end: dt.datetime) -> None:
-    """Refuse a report with nothing from `start` to `end`, or warn if it is not to be strict."""
-    missing = f"no bucket from {_say(start)} to {_say(end)}"
-    if query.strict:
-        raise IncompleteReport(
-            f"the {query.report} report is not whole: {missing} "
-            "(strict=False or --allow-gaps makes this a warning)"
-        )
-    warn(f"the {query.report} report has a hole: {missing}", IncompleteReportWarning)
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def failed(reply: Reply | Failure, attempts: int, delay: float | None = None) -> Exception:
@@ -490,25 +384,16 @@ def _asked_delay(reply: Reply, now: dt.datetime) -> float | None:
     return None
 
 
-def _nothing_closed_yet(query: Query, window: Window, reply: Reply | Failure, clock: Clock) -> bool:
-    """Tell whether a refused cost window merely holds no completed day yet.
+def _excused(proof: Proof, reply: Reply | Failure, clock: Clock) -> bool:
+    """Tell whether a refusal only means that nothing of the window can be there yet.
 
-    The API answers 400 "Invalid date range: ending date must be after starting date" then
-    (langwatch/langwatch#7177).
+    A stale answer cannot say so.
     """
-    return (
-        query.report == "cost"
-        and isinstance(reply, Reply)
-        and reply.status == 400
-        and "ending date must be after starting date"
-        in (decode_error(reply.body).error.message or "")
-        and _open(window.starting_at + query.width, server_time(reply, clock), clock)
-    )
-
-
-def _open(end: dt.datetime, now: dt.datetime, clock: Clock) -> bool:
-    """Tell whether a day that ends so may not be closed yet; a stale answer cannot say so."""
-    return end > (_stale(now, clock) or now) - SETTLING
+    if not isinstance(reply, Reply) or reply.status == 200:
+        return False
+    now = server_time(reply, clock)
+    message = decode_error(reply.body).error.message or ""
+    return proof.excuses(reply.status, message, _stale(now, clock) or now)
 
 
 def _cause(reply: Reply | Failure) -> str:
@@ -545,7 +430,3 @@ def one_line(text: str | None) -> str:
     """Make a text from outside fit for a message: one line, no control characters, not endless."""
     kept = "".join(c if c.isprintable() else " " for c in text or "")
     return " ".join(kept.split())[:500]
-
-
-def _say(moment: dt.datetime) -> str:
-    return rfc3339(in_utc(moment))

@@ -14,7 +14,9 @@ import concurrent.futures
 import contextlib
 import importlib.metadata
 import importlib.util
+import io
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -30,31 +32,49 @@ from urllib.parse import urlsplit
 
 import attrs
 import httpx
+from httpx import AsyncBaseTransport
 
-from .credentials import Credentials, redactor
-from .errors import (
+from ..credentials import Credentials, redactor
+from ..errors import (
     AnthropicUsageError,
+    IncompleteReport,
     InvalidQuery,
     held_warnings,
     say_held,
 )
-from .flow import Failure, Flow, Part, Reply, Send, Step, Wait, check_number
+from ..reports import Part
+from .flow import Failure, Flow, Reply, Send, Step, Wait, check_number
 from .governor import Backlog, Governor, Signal, Slot, Turn
 
-__all__ = ["Engine", "Listener", "Portal", "Reading", "Settings", "user_agent"]
+__all__ = [
+    "AsyncBaseTransport",
+    "Engine",
+    "Listener",
+    "Portal",
+    "Reading",
+    "Settings",
+    "user_agent",
+]
 
 API_HOST: Final = "api.anthropic.com"
 DEFAULT_BASE_URL: Final = f"https://{API_HOST}"
 BASE_URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
 ALLOW_HTTP_VARIABLE: Final = "ANTHROPIC_USAGE_ALLOW_HTTP"
 
-Listener = Callable[[Wait | Part], None]
-"""Told of every wait and every page, in the engine's thread; for progress bars."""
-
 T = TypeVar("T")
+
+
+class Listener(Protocol):
+    """Told of every wait and every page, in the engine's thread; for progress bars."""
+
+    def __call__(self, event: Wait | Part, /) -> None: ...
+
 
 _GZIP_OR_ZLIB: Final = 47
 """zlib's window bits for "either, by its header"."""
+
+_LOG: Final = logging.getLogger("anthropic_usage")
+"""Requests (DEBUG) and waits (INFO)."""
 
 _PATIENCE: Final = 0.5
 """Seconds for what was broken off to tidy up; it ends by itself later."""
@@ -62,11 +82,11 @@ _PATIENCE: Final = 0.5
 _SLOWEST: Final = 10
 """How many times the time-out an answer may take from the request to its last byte."""
 
-_STRANGE_RATIO: Final = 250
-"""JSON of reports shrinks to a tenth or a fiftieth."""
+_PIECE: Final = 2**14
+"""Bytes that are inflated at once."""
 
-_MOST_DEFLATED: Final = 1032
-"""No deflate stream shrinks by more than this (zlib's technical notes)."""
+_LIKELY_RATIO: Final = 250
+"""JSON of reports shrinks to a tenth or a fiftieth."""
 
 
 @attrs.frozen
@@ -132,6 +152,9 @@ class Settings:
         max_in_flight_mb: float = 64.0,
         listener: Listener | None = None,
         allow_http: bool | None = None,
+        proxy: str | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        transport: AsyncBaseTransport | None = None,
     ) -> None:
         check_number("timeout", timeout, 1e-3, 86_400)
         check_number("concurrency", concurrency, 1, 1000)
@@ -140,7 +163,16 @@ class Settings:
         check_number("max_in_flight_mb", max_in_flight_mb, 1e-6, 2**20)
         if listener is not None and not callable(listener):
             raise InvalidQuery("listener is no function of one argument")
+        if transport is not None and not isinstance(transport, AsyncBaseTransport):
+            raise InvalidQuery("transport is no httpx.AsyncBaseTransport")
+        if transport is not None and proxy is not None:
+            raise InvalidQuery("a transport has its own way: give a proxy to it, not beside it")
+        self.proxy = None if proxy is None else _proxy(proxy)
+        self.verify = _trusted(verify)
+        self.transport = transport
         address = _address(base_url, _http_allowed(allow_http))
+        if credentials.without(address.url) != address.url:
+            raise InvalidQuery(f"the base URL ({address.source}) holds the key: give it apart")
         self.credentials = credentials
         self.base_url: str = address.url
         self.base_url_source: str = address.source
@@ -154,11 +186,16 @@ class Settings:
         self.largest = int(max(1.0, 4 * max_in_flight_mb) * 2**20)
         """The most bytes of one answer, as they come and unpacked."""
         # Whoever stands between may echo a proxy's password, too.
-        self._hide = redactor(*_passwords())
+        self._hide = redactor(*_passwords([proxy or ""]))
 
     def without_secrets(self, text: str) -> str:
         """Return a text as it may be shown: this is the one door for words from outside."""
         return self._hide(self.credentials.without(text))
+
+    def is_echo(self, reply: Reply | Failure | None) -> bool:
+        """Tell whether an answer holds the key where what the organisation used should stand."""
+        good = isinstance(reply, Reply) and reply.status == 200
+        return good and self.credentials.stands_in(reply.body)  # type: ignore[union-attr]
 
     def backlog(self) -> Backlog:
         """Return the bookkeeping of one report's windows."""
@@ -171,9 +208,16 @@ class Settings:
 
     def http_client(self) -> httpx.AsyncClient:
         """Return a client of httpx; raises InvalidQuery that names the variable in the way."""
+        try:
+            return self._http_client()
+        except InvalidQuery as error:
+            problem = InvalidQuery(self.without_secrets(str(error)))
+        raise problem
+
+    def _http_client(self) -> httpx.AsyncClient:
         # A proxy named in the environment is for the world outside, not for this machine.
-        outside = not self.is_loopback
-        if outside:
+        outside = not self.is_loopback and self.transport is None
+        if outside and self.proxy is None:
             _check_proxies()
         problem = "the environment's settings for HTTP cannot be used: check SSL_CERT_FILE, "
         problem += "SSL_CERT_DIR, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY"
@@ -191,8 +235,10 @@ class Settings:
                     max_connections=None, max_keepalive_connections=self.concurrency
                 ),
                 follow_redirects=False,
-                verify=_trust(self.base_url),
+                verify=_trust(self.base_url) if self.verify is None else self.verify,
                 trust_env=outside,
+                proxy=self.proxy,
+                transport=self.transport,
             )
 
 
@@ -241,9 +287,41 @@ def _proxies() -> Iterator[tuple[str, str]]:
                 break
 
 
-def _passwords() -> list[str]:
+def _proxy(url: object) -> httpx.Proxy:
+    """Return a proxy that was given as an argument; raises InvalidQuery."""
+    with _typed("proxy is none that can be used; give one like http://host:port"):
+        proxy = httpx.Proxy(url if isinstance(url, str) else "")
+        if not _is_host(proxy.url.raw_host.decode("ascii")):
+            raise ValueError
+        if proxy.url.scheme.startswith("socks") and not _has_socks():
+            raise ValueError
+    return proxy
+
+
+def _trusted(verify: object) -> ssl.SSLContext | bool | None:
+    """Return whom to trust if that was said: a file or folder of certificates, a context, nobody.
+
+    None leaves it to the environment and certifi, as httpx does.
+    """
+    if verify is True:
+        return None
+    if verify is False or isinstance(verify, ssl.SSLContext):
+        return verify
+    if not isinstance(verify, str | os.PathLike) or not os.path.exists(verify):
+        raise InvalidQuery(
+            "verify is True, False, a file or folder of certificates, or an ssl.SSLContext"
+        )
+    with _typed("verify names no certificates that can be used"):
+        if os.path.isdir(verify):
+            context = ssl.create_default_context(capath=verify)
+        else:
+            context = ssl.create_default_context(cafile=verify)
+    return context
+
+
+def _passwords(given: Iterable[str] = ()) -> list[str]:
     secrets = []
-    for _, url in _proxies():
+    for url in (*given, *(url for _, url in _proxies())):
         with contextlib.suppress(ValueError):
             secrets.append(urlsplit(url if "://" in url else f"//{url}").password or "")
     return [secret for secret in secrets if len(secret) > 3]
@@ -322,26 +400,36 @@ class Engine:
 
     async def drive(self, flow: Flow, slot: Slot) -> AsyncGenerator[Any]:
         """Yield what a flow emits, as the governor and the slot's budget of bytes allow."""
-        reply: Reply | Failure | None = None
+        # In a box, which is empty when the flow refuses what it holds: no frame shows an answer.
+        box: list[Reply | Failure | None] = [None]
         turn = Turn(0)
         while True:
-            step = self._next(flow, reply)
+            step = self._next(flow, box)
             if step is None:
                 return
-            reply = None
+            box.append(None)
             if isinstance(step, Send):
                 async with self.governor.turn(slot.may_send) as turn:
                     slot.sent()
                     packed = await self._send(step)
+                    self._note(step, packed)
                     turn.accepted = isinstance(packed, _Packed) and packed.status == 200
                     slot.arrived(packed.size if isinstance(packed, _Packed) else 0)
                 if turn.accepted:
                     await self.signal.until(lambda: 0.0 if slot.may_unpack() else None)
-                reply = await self._unpack(packed)
+                box[0] = await self._unpack(packed)
                 del packed
+                if self.settings.is_echo(box[0]):
+                    box.clear()
+                    raise IncompleteReport(
+                        f"an answer from {self.settings.host} holds the key itself and is not "
+                        f"read, for Anthropic sends no such thing: check {BASE_URL_VARIABLE} and "
+                        "proxies, and change the key"
+                    )
             elif isinstance(step, Wait):
                 step = attrs.evolve(step, why=self.settings.without_secrets(step.why))
                 self.settings.tell(step)
+                _LOG.info("waiting %.1f s: %s", step.seconds, step.why)
                 if step.throttled:
                     self.governor.throttle(turn, step.seconds)
                 await asyncio.sleep(step.seconds)
@@ -349,10 +437,20 @@ class Engine:
                 yield step.value
                 del step  # or the page would be kept while the next one is fetched
 
-    def _next(self, flow: Flow, reply: Reply | Failure | None) -> Step | None:
-        """Return a flow's next step, None at its end; its errors without secrets."""
+    def _note(self, step: Send, answer: _Packed | Failure) -> None:
+        """Log a request and what came of it; no header, so no key."""
+        if _LOG.isEnabledFor(logging.DEBUG):
+            came = answer.status if isinstance(answer, _Packed) else answer.reason
+            said = f"{step.request['method'].upper()} {step.request['url']}: {came}"
+            _LOG.debug("%s", self.settings.without_secrets(said))
+
+    def _next(self, flow: Flow, box: list[Reply | Failure | None]) -> Step | None:
+        """Return a flow's next step, given what is in the box; None at its end.
+
+        Its errors come without secrets.
+        """
         try:
-            return flow.send(reply)
+            return flow.send(box.pop())
         except StopIteration:
             return None
         except AnthropicUsageError as error:
@@ -370,6 +468,8 @@ class Engine:
                 asyncio.timeout(_SLOWEST * settings.timeout),
                 self._client.stream(**step.request) as response,
             ):
+                if response.is_stream_consumed:
+                    return _Packed(response, [response.content], inflated=True)
                 chunks, size = [], 0
                 async for chunk in response.aiter_raw():
                     chunks.append(chunk)
@@ -617,7 +717,11 @@ def _stop(loop: asyncio.AbstractEventLoop) -> None:
 class _Packed:
     """An answer as it came over the wire."""
 
-    def __init__(self, response: httpx.Response, chunks: list[bytes]) -> None:
+    def __init__(
+        self, response: httpx.Response, chunks: list[bytes], inflated: bool = False
+    ) -> None:
+        self._inflated = inflated
+        """Whether it did not come over a wire: a transport that was given made it."""
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         # Joined here and not where it is inflated: there it would leave holes in that thread's part
@@ -638,6 +742,8 @@ class _Packed:
             return Reply(self.status, self.headers, b"")
 
     def _body(self, largest: int) -> bytes:
+        if self._inflated:
+            return self.packed
         encoding = self.headers.get("content-encoding", "identity").lower()
         return _inflate(self.packed, largest) if encoding in ("gzip", "deflate") else self.packed
 
@@ -645,40 +751,35 @@ class _Packed:
 def _inflate(packed: bytes, most: int) -> bytes:
     """Inflate an answer, of several gzip members if it must be, up to `most` bytes.
 
-    In one go, into a buffer of the right size, since a gzip stream ends with it: in pieces it would
-    have to win the interpreter back from the consumer after each of them. What begins more like a
-    bomb than like JSON is inflated in pieces all the same, and both end at `most`.
+    Piece by piece, for what a stream says of its length at its end may be a lie. The pieces are
+    small, so that they leave no holes in this thread's part of the heap, and go into a buffer that
+    has the right size from the start if that was true.
     """
+    whole = io.BytesIO()
     length = int.from_bytes(packed[-4:], "little")
-    natural = 0 < length <= min(most, _MOST_DEFLATED * len(packed))
-    if natural and _ratio(packed) < _STRANGE_RATIO:
-        whole = zlib.decompress(packed, _GZIP_OR_ZLIB, length)
-        # Another member begins with these bytes; by chance they stand elsewhere, too.
-        alone = packed.find(b"\x1f\x8b\x08", 1) < 0
-        if len(whole) == length and (alone or zlib.crc32(whole) == _checksum(packed)):
-            return whole
-    members, left = [], most
-    while packed:
-        member = zlib.decompressobj(_GZIP_OR_ZLIB)
-        members.append(member.decompress(packed, left + 1))
-        left -= len(members[-1])
-        if left < 0:
-            raise OverflowError
-        if not member.eof:
-            raise zlib.error("it is cut off")
-        packed = member.unused_data.lstrip(b"\0")
-    return b"".join(members)
-
-
-def _checksum(packed: bytes) -> int:
-    """Return the checksum that a gzip stream ends with: of its last member."""
-    return int.from_bytes(packed[-8:-4], "little")
-
-
-def _ratio(packed: bytes) -> float:
-    """Return how much larger the beginning of an answer becomes."""
-    sample = packed[:4096]
-    return len(zlib.decompressobj(_GZIP_OR_ZLIB).decompress(sample, 2**22)) / len(sample)
+    if 0 < length <= min(most, _LIKELY_RATIO * len(packed)):
+        whole.seek(length - 1)
+        whole.write(b"\0")
+        whole.seek(0)
+    view, member = memoryview(packed), None
+    for at in range(0, len(packed), _PIECE):
+        piece: bytes | memoryview = view[at : at + _PIECE]
+        while piece:
+            if member is None:
+                piece = bytes(piece).lstrip(b"\0")
+                if not piece:
+                    break
+                member = zlib.decompressobj(_GZIP_OR_ZLIB)
+            whole.write(member.decompress(piece, most + 1 - whole.tell()))
+            if whole.tell() > most:
+                raise OverflowError
+            piece = member.unused_data
+            if member.eof:
+                member = None
+    if member is not None:
+        raise zlib.error("it is cut off")
+    whole.truncate()
+    return whole.getvalue()
 
 
 def _unpacking_thread() -> ThreadPoolExecutor:

@@ -20,8 +20,8 @@ from anthropic_admin_client.api.organization import (
 from anthropic_admin_client.models.api_key_status import ApiKeyStatus
 from anthropic_admin_client.types import UNSET
 
+from .engine.flow import Emit, Failure, Flow, Reply, Retry, Step, Trail, exchange, one_line
 from .errors import IncompleteReport, InvalidQuery
-from .flow import Emit, Failure, Flow, Reply, Retry, Step, Trail, exchange, one_line
 from .moments import Clock
 
 __all__ = ["api_keys", "organization", "service_accounts", "users", "workspaces"]

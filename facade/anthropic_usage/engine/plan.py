@@ -5,22 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 
-import attrs
+from ..moments import DAY
+from ..reports import Query, Window
 
-from .moments import DAY
-from .query import Query
-
-__all__ = ["Window", "halves", "windows"]
-
-
-@attrs.frozen
-class Window:
-    """A span [starting_at, ending_at): 31 x 1d, 168 x 1h, 1440 x 1m, or one day of records."""
-
-    starting_at: dt.datetime
-    ending_at: dt.datetime
-    last: bool = False
-    """Whether nothing later seemed worth asking for when the range was cut."""
+__all__ = ["halves", "windows"]
 
 
 def windows(query: Query, now: dt.datetime) -> Iterator[Window]:

@@ -7,58 +7,35 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import operator
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from typing import Any, Final
 
 import attrs
-import msgspec
 
-from .errors import InvalidQuery
-from .flow import Part
-from .fold import add_usage
-from .moments import DAY, Moment
-from .query import UsageQuery
-from .rows import UsageRow
-from .wire import (
-    CacheCreation,
-    ServerToolUse,
-    SummedBucket,
-    UsageBucket,
-    UsagePage,
-    UsageResult,
-    usage_results,
-)
-from .zones import Zone, ZoneName
+from ..errors import InvalidQuery
+from ..moments import DAY, Moment
+from ..reports import Kind, Page, Part, Query
+from ..reports.buckets import Bucket
+from ..zones import Zone, ZoneName
 
-__all__ = ["WHOLE_DAYS", "LocalUsageQuery", "async_local_parts", "local_parts", "refuse_zone"]
+__all__ = ["LocalQuery", "async_local_parts", "local_parts", "refuse_zone"]
 
 _MOST_REQUESTS: Final = 100
 """Days that are put together from minutes take a request each."""
-_UNITS: Final[Mapping[dt.timedelta, str]] = {
-    width: name for name, (width, _) in UsageQuery.WIDTHS.items()
-}
-WHOLE_DAYS: Final = {
-    "cost": "the bill has whole UTC days",
-    "claude_code": "Claude Code's records are of whole UTC days and say no hour",
-}
-"""Why some reports have no days of a time zone."""
-
-_DIMENSIONS: Final = operator.attrgetter(*UsageRow.DIMENSIONS)
-_NOTHING: Final = msgspec.Raw(b"[]")
 
 
 @attrs.frozen(kw_only=True)
-class LocalUsageQuery(UsageQuery):
-    """Usage by the days or hours of a time zone, on whose clocks its moments are."""
+class LocalQuery(Query):
+    """A report by the days or hours of a time zone, on whose clocks its moments are."""
 
     zone: Zone
-    source: UsageQuery
+    source: Query
     """What is asked of the API."""
 
     @classmethod
-    def at(
+    def ask(
         cls,
+        kind: Kind[Any],
         timezone: ZoneName,
         starting_at: Moment,
         ending_at: Moment,
@@ -66,7 +43,7 @@ class LocalUsageQuery(UsageQuery):
         bucket_width: str = "1d",
         limit: int | None = None,
         **more: Any,
-    ) -> LocalUsageQuery:
+    ) -> LocalQuery:
         """Check every argument and return the query; raises InvalidQuery.
 
         A naive moment is on the zone's clocks. The range is that of the whole local days, hours or
@@ -75,7 +52,7 @@ class LocalUsageQuery(UsageQuery):
         zone = Zone.find(timezone)
         start = zone.parse(starting_at, "starting_at")
         end = zone.parse(ending_at, "ending_at")
-        asked = UsageQuery.create(start, end, bucket_width=bucket_width, **more)
+        asked = kind.ask(start, end, bucket_width=bucket_width, **more)
         if bucket_width == "1d":
             first, last = zone.local(start).date(), zone.day_from(end)
             start, end = zone.midnight(first), zone.midnight(last)
@@ -94,8 +71,8 @@ class LocalUsageQuery(UsageQuery):
                 f"{zone.key} was not whole minutes from UTC then, and the API has no seconds: its "
                 "days cannot be put together; ask for UTC days"
             )
-        width = _UNITS[unit]
-        source = UsageQuery.create(start, over, bucket_width=width, limit=limit, **more)
+        width = next(name for name, width in kind.widths.items() if width.length == unit)
+        source = kind.ask(start, over, bucket_width=width, limit=limit, **more)
         requests = -(-(source.ending_at - source.starting_at) // (unit * source.limit))
         if width == "1m" != bucket_width and requests > _MOST_REQUESTS:
             raise InvalidQuery(
@@ -104,6 +81,7 @@ class LocalUsageQuery(UsageQuery):
                 f"{_MOST_REQUESTS} days at once, or for UTC days"
             )
         return cls(
+            kind=kind,
             starting_at=zone.local(start),
             ending_at=zone.local(end),
             bucket_width=bucket_width,
@@ -115,6 +93,10 @@ class LocalUsageQuery(UsageQuery):
             zone=zone,
             source=source,
         )
+
+    def grouped(self, group_by: tuple[str, ...]) -> LocalQuery:
+        source = self.source.grouped(group_by)
+        return attrs.evolve(self, group_by=group_by, source=source)
 
     @property
     def timezone(self) -> str:
@@ -164,42 +146,39 @@ def _up(zone: Zone, moment: dt.datetime) -> dt.datetime:
 class _Days:
     """Adds up buckets to those of a time zone, in the memory of two days' groups."""
 
-    def __init__(self, query: LocalUsageQuery) -> None:
+    def __init__(self, query: LocalQuery) -> None:
         self.query = query
+        fields = query.kind.fields
+        self._add = fields.adder(tuple(fields.dimensions))
         self._as_read = query.source.bucket_width == query.bucket_width
         self._days = query.bucket_width == "1d"
         self._first = query.starting_at.date()
         self._last = query.zone.day_from(query.ending_at)
-        self._open: dict[Any, tuple[dt.datetime, dict[Any, list[int]]]] = {}
+        self._open: dict[Any, tuple[dt.datetime, dict[Any, list[Any]]]] = {}
 
-    def add(self, page: UsagePage) -> list[UsageBucket]:
+    def add(self, page: Page[Any]) -> list[Bucket]:
         """Add one page; returns the buckets that nothing more can come to."""
+        query, source = self.query, self.query.source
+        spans = source.spans(page)
         if self._as_read:
-            return [
-                UsageBucket(
-                    starting_at=self.query.local(bucket.starting_at),
-                    ending_at=self.query.local(bucket.ending_at),
-                    results=bucket.results,
-                )
-                for bucket in page.data
-            ]
+            return [Bucket(query.local(s.start), query.local(s.end), s.results) for s in spans]
         done = []
-        for bucket in page.data:
-            local = self.query.local(bucket.starting_at)
-            key: Any = local.date() if self._days else self.query.zone.hour(bucket.starting_at)[0]
+        for span in spans:
+            local = query.local(span.start)
+            key: Any = local.date() if self._days else query.zone.hour(span.start)[0]
             if self._days and not self._first <= key < self._last:
                 continue
             if key not in self._open:
                 done += self._close(key)
                 self._open[key] = (local, {})
-            add_usage(self._open[key][1], None, _DIMENSIONS, usage_results(bucket))
+            source.kind.fields.run(self._add, span, self._open[key][1], None)
         return done
 
-    def finish(self) -> list[UsageBucket]:
+    def finish(self) -> list[Bucket]:
         """Return what is left."""
         return self._close(None)
 
-    def _close(self, key: Any) -> list[UsageBucket]:
+    def _close(self, key: Any) -> list[Bucket]:
         """Take out the buckets that lie so far before `key` that clocks put back do not reach them.
 
         Where clocks go back from just behind midnight, a day goes on after the next has begun.
@@ -208,27 +187,11 @@ class _Days:
         done = [old for old in self._open if before is None or old < before]
         return [self._bucket(old, *self._open.pop(old)) for old in done]
 
-    def _bucket(self, key: Any, start: dt.datetime, groups: dict[Any, list[int]]) -> UsageBucket:
+    def _bucket(self, key: Any, start: dt.datetime, groups: dict[Any, list[Any]]) -> Bucket:
         begin = self.query.midnight(key) if self._days else start
-        return SummedBucket(
-            starting_at=begin,
-            ending_at=self.query.bucket_end(begin),
-            results=_NOTHING,
-            summed=[_result(names, sums) for (_, names), sums in groups.items()],
-        )
-
-
-def _result(names: tuple[str | None, ...], sums: list[int]) -> UsageResult:
-    return UsageResult(
-        uncached_input_tokens=sums[0],
-        cache_creation=CacheCreation(
-            ephemeral_5m_input_tokens=sums[1], ephemeral_1h_input_tokens=sums[2]
-        ),
-        cache_read_input_tokens=sums[3],
-        output_tokens=sums[4],
-        server_tool_use=ServerToolUse(sums[5]),
-        **dict(zip(UsageRow.DIMENSIONS, names, strict=True)),
-    )
+        answer_of = self.query.kind.fields.answer_of
+        results = [answer_of(values, sums) for (_, *values), sums in groups.items()]
+        return Bucket(begin, self.query.bucket_end(begin), results)
 
 
 class _Parts:
@@ -237,23 +200,23 @@ class _Parts:
     They have no bytes of their own, since the API sent none such.
     """
 
-    def __init__(self, query: LocalUsageQuery) -> None:
+    def __init__(self, query: LocalQuery) -> None:
         self._days = _Days(query)
         self._last: Part | None = None
 
     def take(self, part: Part) -> list[Part]:
         """Take a part; returns the one before it, if there was one."""
-        before, self._last = self._last, _with(part, self._days.add(_usage(part)))
+        before, self._last = self._last, _with(part, self._days.add(part.page))
         return [] if before is None else [before]
 
     def finish(self) -> list[Part]:
         """Return the last part, with what was still open."""
         if self._last is None:
             return []
-        return [_with(self._last, [*_usage(self._last).data, *self._days.finish()])]
+        return [_with(self._last, [*self._last.page.data, *self._days.finish()])]
 
 
-def local_parts(query: LocalUsageQuery, parts: Generator[Part]) -> Generator[Part]:
+def local_parts(query: LocalQuery, parts: Generator[Part]) -> Generator[Part]:
     """Yield the parts of a report with its buckets added up to local ones."""
     made = _Parts(query)
     with contextlib.closing(parts):
@@ -263,9 +226,7 @@ def local_parts(query: LocalUsageQuery, parts: Generator[Part]) -> Generator[Par
     yield from made.finish()
 
 
-async def async_local_parts(
-    query: LocalUsageQuery, parts: AsyncGenerator[Part]
-) -> AsyncGenerator[Part]:
+async def async_local_parts(query: LocalQuery, parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
     """See `local_parts`."""
     made = _Parts(query)
     async with contextlib.aclosing(parts):
@@ -277,10 +238,5 @@ async def async_local_parts(
         yield ready
 
 
-def _usage(part: Part) -> UsagePage:
-    assert isinstance(part.page, UsagePage)  # noqa: S101
-    return part.page
-
-
-def _with(part: Part, buckets: list[UsageBucket]) -> Part:
-    return attrs.evolve(part, page=UsagePage(buckets, has_more=False, next_page=None), body=b"")
+def _with(part: Part, buckets: list[Bucket]) -> Part:
+    return attrs.evolve(part, page=Page(buckets, has_more=False, next_page=None), body=b"")

@@ -7,27 +7,35 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from typing import IO, TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from typing import IO, TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
-from .errors import InvalidQuery, NothingMatchedWarning, warn
-from .flow import SETTLING, Part, hole
+from ..errors import InvalidQuery, NothingMatchedWarning, warn
+from ..fields import Row
+from ..moments import DAY, floor, rfc3339, utc_now
+from ..reports import SETTLING, Part, Query, hole
+from ..sinks.columns import ArrowSink, ParquetSink, require, to_pandas, to_polars
+from ..sinks.delimited import CsvSink, NdjsonSink
+from ..sinks.sink import Sink
 from .fold import Fold
-from .moments import DAY, floor, rfc3339, utc_now
-from .query import Query
-from .rows import Row
-from .sinks.columns import ArrowSink, ParquetSink, require, to_pandas, to_polars
-from .sinks.delimited import CsvSink, NdjsonSink
-from .sinks.sink import Sink
-from .wire import Page, UsagePage, rows, usage_results
+from .groups import Groups, as_html, flat
 
 if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
 
-__all__ = ["AsyncReport", "Report"]
+__all__ = ["AsyncReport", "Collected", "Report"]
 
 R = TypeVar("R", bound=Row)
 T = TypeVar("T")
@@ -60,7 +68,7 @@ class _Extent:
         self.ends = max(self.ends, part.ends)
         self.now = part.now
         self.pages += 1
-        self.empty = self.empty and next(rows(self.query, part.page), None) is None
+        self.empty = self.empty and next(self.query.rows(part.page), None) is None
         return part
 
     def settled_until(self) -> dt.datetime:
@@ -71,10 +79,10 @@ class _Extent:
                 f"starting_at (--since) {rfc3339(query.starting_at)} lies in the future: "
                 "not one day of it exists yet"
             )
-        if query.report == "cost" and self.ends <= query.starting_at:
+        if query.kind.holds and self.ends <= query.starting_at:
             raise InvalidQuery(
-                f"no day from {query.starting_at:%Y-%m-%d} on has closed yet: the cost report "
-                "holds completed UTC days only, the first of these closes at "
+                f"no day from {query.starting_at:%Y-%m-%d} on has closed yet: {query.kind.holds}, "
+                "the first of these closes at "
                 f"{rfc3339(query.starting_at + DAY)}; start earlier, or ask for usage"
             )
         if self.now is None:
@@ -98,6 +106,8 @@ class _Lazy(Generic[R]):
     read_at: dt.datetime | None
     """The API's time when the answer was read to its end; None before."""
 
+    _again: Callable[[Query], Any] | None
+
     pages: int | None
     """How many pages the last complete reading took; None before."""
 
@@ -110,9 +120,6 @@ class _Lazy(Generic[R]):
     def __repr__(self) -> str:
         facts = " ".join(f"{name}={value!r}" for name, value in self.query.describe().items())
         return f"<{type(self).__name__} {facts}>"
-
-    def _rows(self, page: Page) -> Iterator[R]:
-        return cast("Iterator[R]", rows(self.query, page))
 
     def _end(self, extent: _Extent) -> None:
         self.settled_until = extent.settled_until()
@@ -127,6 +134,18 @@ class _Lazy(Generic[R]):
                 "that nothing has; group_by shows which there are",
                 NothingMatchedWarning,
             )
+
+    def _finer(self, dimensions: tuple[str, ...]) -> Query:
+        """Return the question that can be summed by these: this one, if it can."""
+        query, fields = self.query, self.query.kind.fields
+        known = [name for name in dimensions if name in fields.dimensions]
+        missing = [name for name in fields.needed(known) if name not in query.group_by]
+        if not missing or self._again is None:
+            query.check_fold(dimensions)
+            return query
+        finer = query.grouped((*query.group_by, *missing))
+        finer.check_fold(dimensions)
+        return finer
 
     def _like(self, other: _Lazy[R]) -> None:
         self.settled_until = other.settled_until
@@ -147,20 +166,22 @@ class Report(_Lazy[R]):
         query: Query,
         source: Callable[[], Generator[Part]],
         drive: Callable[[Callable[[Part], None]], None] | None = None,
+        again: Callable[[Query], Report[R]] | None = None,
     ) -> None:
         """Make a report of the parts of `source`.
 
         `drive` hands all parts to a function that does not block, where that is cheaper than to
-        hand over one by one.
+        hand over one by one; `again` asks another question of the same kind.
         """
         super().__init__(query)
+        self._again = again
         self._source = source
         self._drive = drive
 
     def __iter__(self) -> Iterator[R]:
         with contextlib.closing(self.parts()) as parts:
             for part in parts:
-                yield from self._rows(part.page)
+                yield from self.query.rows(part.page)
 
     def parts(self) -> Generator[Part]:
         """Yield the proven pages, each with the very bytes that the API sent."""
@@ -171,21 +192,33 @@ class Report(_Lazy[R]):
                 del part  # or it would be kept while the next one is fetched
         self._end(extent)
 
-    def by(self, *dimensions: str) -> list[R]:
+    def by(self, *dimensions: str | Iterable[str]) -> Groups[R]:
         """Return one row a group, measures summed, largest first; in time order if by a period.
 
-        `dimensions` are row dimensions that `group_by` asked for, or `day`, `week`, `month`.
+        `dimensions` are dimensions of the row, one by one or in a list, and `day`, `week`, `month`.
+        What the report is not grouped by yet is asked for as well.
         """
-        return self._add_up(_Groups[R](self.query, dimensions))
+        asked = flat(dimensions)
+        finer = self._finer(asked)
+        if finer is not self.query and self._again is not None:
+            report = self._again(finer)
+            groups: Groups[R] = report.by(*asked)
+            self._like(report)
+            return groups
+        rows = self._add_up(_Sums[R](self.query, asked))
+        return Groups(rows, self.query, asked, self.settled_until)
 
     def totals(self) -> R:
         """Return everything as one row."""
-        return self._add_up(_Groups[R](self.query, ()))[0]
+        return self._add_up(_Sums[R](self.query, ()))[0]
 
-    def collect(self) -> Report[R]:
-        """Return the same report, held in memory: asking it anything more costs no request."""
+    def collect(self) -> Collected[R]:
+        """Return the same report, held in memory: asking it anything more costs no request.
+
+        It has a length, and its rows have indices.
+        """
         kept = [_readable(part, self.query) for part in self.parts()]
-        report: Report[R] = Report(self.query, lambda: (part for part in kept))
+        report: Collected[R] = Collected(self.query, lambda: (part for part in kept))
         report._like(self)
         return report
 
@@ -209,10 +242,13 @@ class Report(_Lazy[R]):
         """Return an Arrow table with decimal money. Needs the extra `arrow`."""
         return self._add_up(ArrowSink(self.query))
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a pandas frame; money is `Decimal`. Needs the extra `pandas`."""
+    def to_pandas(self, *, money: Literal["decimal", "float"] = "decimal") -> pandas.DataFrame:
+        """Return a pandas frame; money is `Decimal`, or a float, which is not exact.
+
+        Needs the extra `pandas`.
+        """
         require("pandas", "pandas")
-        return to_pandas(self.to_arrow())
+        return to_pandas(self.to_arrow(), money)
 
     def to_polars(self) -> polars.DataFrame:
         """Return a Polars frame. Needs the extra `polars`."""
@@ -241,17 +277,44 @@ class Report(_Lazy[R]):
             raise
 
 
+class Collected(Report[R]):
+    """A report held in memory: it has a length, and its rows have indices."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @overload
+    def __getitem__(self, place: int) -> R: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[R]: ...
+    def __getitem__(self, place: int | slice) -> R | list[R]:
+        return self._held[place]
+
+    @functools.cached_property
+    def _held(self) -> list[R]:
+        return [row for part in self._source() for row in self.query.rows(part.page)]
+
+    def _repr_html_(self) -> str:
+        return as_html(self.query.columns(), self._held)
+
+
 class AsyncReport(_Lazy[R]):
     """A report over asyncio: the same as `Report`, with `async for` and `await`."""
 
-    def __init__(self, query: Query, source: Callable[[], Parts]) -> None:
+    def __init__(
+        self,
+        query: Query,
+        source: Callable[[], Parts],
+        again: Callable[[Query], AsyncReport[R]] | None = None,
+    ) -> None:
         super().__init__(query)
         self._source = source
+        self._again = again
 
     async def __aiter__(self) -> AsyncGenerator[R]:
         async with contextlib.aclosing(self.parts()) as parts:
             async for part in parts:
-                for row in self._rows(part.page):
+                for row in self.query.rows(part.page):
                     yield row
 
     async def parts(self) -> AsyncGenerator[Part]:
@@ -263,13 +326,23 @@ class AsyncReport(_Lazy[R]):
                 del part
         self._end(extent)
 
-    def by(self, *dimensions: str) -> Awaitable[list[R]]:
+    def by(self, *dimensions: str | Iterable[str]) -> Awaitable[Groups[R]]:
         """See `Report.by`."""
-        return self._pour(_Groups[R](self.query, dimensions))
+        asked = flat(dimensions)
+        return self._by(asked, self._finer(asked))
+
+    async def _by(self, asked: tuple[str, ...], finer: Query) -> Groups[R]:
+        if finer is not self.query and self._again is not None:
+            report = self._again(finer)
+            groups: Groups[R] = await report.by(*asked)
+            self._like(report)
+            return groups
+        rows = await self._pour(_Sums[R](self.query, asked))
+        return Groups(rows, self.query, asked, self.settled_until)
 
     async def totals(self) -> R:
         """See `Report.totals`."""
-        return (await self._pour(_Groups[R](self.query, ())))[0]
+        return (await self._pour(_Sums[R](self.query, ())))[0]
 
     async def collect(self) -> AsyncReport[R]:
         """See `Report.collect`."""
@@ -299,10 +372,12 @@ class AsyncReport(_Lazy[R]):
         """See `Report.to_arrow`."""
         return await self._pour(ArrowSink(self.query))
 
-    async def to_pandas(self) -> pandas.DataFrame:
+    async def to_pandas(
+        self, *, money: Literal["decimal", "float"] = "decimal"
+    ) -> pandas.DataFrame:
         """See `Report.to_pandas`."""
         require("pandas", "pandas")
-        return to_pandas(await self.to_arrow())
+        return to_pandas(await self.to_arrow(), money)
 
     async def to_polars(self) -> polars.DataFrame:
         """See `Report.to_polars`."""
@@ -323,13 +398,11 @@ class AsyncReport(_Lazy[R]):
 
 def _readable(part: Part, query: Query) -> Part:
     """Return the part once its every result was read; raises IncompleteReport."""
-    if isinstance(part.page, UsagePage):
-        for bucket in part.page.data:
-            usage_results(bucket, query)
+    query.check(part.page)
     return part
 
 
-class _Groups(Generic[R]):
+class _Sums(Generic[R]):
     """A fold as a sink."""
 
     def __init__(self, query: Query, dimensions: tuple[str, ...]) -> None:
