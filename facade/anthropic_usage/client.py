@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from anthropic_admin_client.models.api_key import ApiKey
+from anthropic_admin_client.models.bucket_width import BucketWidth
+from anthropic_admin_client.models.cost_bucket_width import CostBucketWidth
 from anthropic_admin_client.models.organization import Organization
 from anthropic_admin_client.models.service_account import ServiceAccount
 from anthropic_admin_client.models.user import User
@@ -48,6 +50,7 @@ from .reports import (
     UsageRow,
     check_version,
 )
+from .reports.dimensions import CostDimensions, UsageDimensions
 from .zones import ZoneName
 
 __all__ = ["AsyncUsageClient", "UsageClient"]
@@ -152,8 +155,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         starting_at: Moment,
         ending_at: Moment | None = None,
         *,
-        bucket_width: str = "1d",
-        group_by: Many | None = (),
+        bucket_width: BucketWidth = "1d",
+        group_by: UsageDimensions = (),
         models: Many | None = None,
         api_key_ids: Many | None = None,
         workspace_ids: Many | None = None,
@@ -220,8 +223,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         starting_at: Moment,
         ending_at: Moment | None = None,
         *,
-        bucket_width: str = "1d",
-        group_by: Many | None = (),
+        bucket_width: CostBucketWidth = "1d",
+        group_by: CostDimensions = (),
         timezone: ZoneName | None = None,
         limit: int | None = None,
         strict: bool = True,
