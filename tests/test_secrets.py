@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import pickle
 import ssl
@@ -203,7 +202,14 @@ def test_nothing_on_disk_holds_the_key(served: tuple[Simulator, Server], tmp_pat
 
 
 def test_tls_is_always_checked() -> None:
-    assert "verify" not in inspect.signature(UsageClient).parameters
+    careless = ssl.create_default_context()
+    careless.check_hostname = False
+    blind = ssl.create_default_context()
+    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+    for verify in (False, careless, blind):
+        for kind in (UsageClient, AsyncUsageClient):
+            with pytest.raises(InvalidQuery, match="verify is"):
+                kind(KEY, verify=verify)
     clients = (UsageClient(KEY), AsyncUsageClient(KEY))
     pools = [client._engine._client._transport._pool for client in clients]
     assert {pool._ssl_context.verify_mode for pool in pools} == {ssl.CERT_REQUIRED}

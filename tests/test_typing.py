@@ -84,6 +84,10 @@ def failing(error: ApiError) -> AnthropicUsageError:
 WRONG = {
     "client.usage(20260201)": "arg-type",
     'client.usage("2026-02-01", group_by=5)': "arg-type",
+    'client.usage("2026-02-01", group_by="modle")': "arg-type",
+    'client.usage("2026-02-01", group_by=["model", "actor"])': "list-item",
+    'client.usage("2026-02-01", bucket_width="2d")': "arg-type",
+    'client.cost("2026-02-01", group_by="model")': "arg-type",
     'client.usage("2026-02-01", model="claude")': "call-arg",
     'client.usage("2026-02-01", "2026-03-01", "1d")': "call-arg|misc",
     'client.usage("2026-02-01").totals().outputtokens': "attr-defined",

@@ -10,9 +10,11 @@ import ssl
 import threading
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from anthropic_admin_client.models.api_key import ApiKey
+from anthropic_admin_client.models.bucket_width import BucketWidth
+from anthropic_admin_client.models.cost_bucket_width import CostBucketWidth
 from anthropic_admin_client.models.organization import Organization
 from anthropic_admin_client.models.service_account import ServiceAccount
 from anthropic_admin_client.models.user import User
@@ -48,6 +50,7 @@ from .reports import (
     UsageRow,
     check_version,
 )
+from .reports.dimensions import CostDimensions, UsageDimensions
 from .zones import ZoneName
 
 __all__ = ["AsyncUsageClient", "UsageClient"]
@@ -80,7 +83,7 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         allow_http: bool | None = None,
         max_requests: int = MOST_REQUESTS,
         proxy: str | None = None,
-        verify: bool | str | ssl.SSLContext = True,
+        verify: Literal[True] | str | ssl.SSLContext = True,
         transport: AsyncBaseTransport | None = None,
     ) -> None:
         """Make a client; nothing is sent yet.
@@ -102,8 +105,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
                 `ANTHROPIC_USAGE_ALLOW_HTTP=1`. This machine's own addresses need it not.
             max_requests: refuse a report that would take more.
             proxy: the proxy to ask through; else `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`.
-            verify: a file or folder of certificates to trust, an `ssl.SSLContext`, or False, which
-                trusts anybody; else `SSL_CERT_FILE`, `SSL_CERT_DIR`, and certifi's certificates.
+            verify: a file or folder of certificates to trust, or an `ssl.SSLContext` that checks;
+                else `SSL_CERT_FILE`, `SSL_CERT_DIR`, and certifi's certificates.
             transport: an `httpx.AsyncBaseTransport` to send by, for both clients; it is closed with
                 the client.
 
@@ -152,8 +155,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         starting_at: Moment,
         ending_at: Moment | None = None,
         *,
-        bucket_width: str = "1d",
-        group_by: Many | None = (),
+        bucket_width: BucketWidth = "1d",
+        group_by: UsageDimensions = (),
         models: Many | None = None,
         api_key_ids: Many | None = None,
         workspace_ids: Many | None = None,
@@ -220,8 +223,8 @@ class _Reports(abc.ABC, Generic[U, C, D]):
         starting_at: Moment,
         ending_at: Moment | None = None,
         *,
-        bucket_width: str = "1d",
-        group_by: Many | None = (),
+        bucket_width: CostBucketWidth = "1d",
+        group_by: CostDimensions = (),
         timezone: ZoneName | None = None,
         limit: int | None = None,
         strict: bool = True,

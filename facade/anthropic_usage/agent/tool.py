@@ -284,7 +284,7 @@ def _report(arguments: Any, client: AsyncUsageClient) -> tuple[AsyncReport[Any],
     if "starting_at" not in given:
         raise InvalidQuery("starting_at is missing")
     limit = _whole(given.get("limit"))
-    group_by = strings(given.get("group_by", []))
+    group_by: Any = strings(given.get("group_by", []))  # checked by the query
     start, end = given["starting_at"], given.get("ending_at")
     width = given.get("bucket_width", "1d")
     if action == "usage":

@@ -20,7 +20,8 @@ import attrs
 from ..engine.report import Report
 from ..errors import InvalidQuery
 from ..moments import DAY, Moment, floor, parse_moment, rfc3339, utc_now
-from ..reports import CostRow, Many
+from ..reports import CostRow
+from ..reports.dimensions import CostDimensions
 
 __all__ = ["LATE", "Bill", "Days", "Span", "read_bill", "uneven"]
 
@@ -36,7 +37,7 @@ class _Billed(Protocol):
         starting_at: Moment,
         ending_at: Moment | None = None,
         *,
-        group_by: Many | None = (),
+        group_by: CostDimensions = (),
     ) -> Report[CostRow]:
         """Return what was billed in a range."""
 
@@ -147,7 +148,7 @@ def read_bill(
     ending_at: Moment | None = None,
     *,
     by: Iterable[str] | None = (),
-    group_by: Many = ("workspace_id", "description"),
+    group_by: CostDimensions = ("workspace_id", "description"),
 ) -> Bill:
     """Read the bill of a range once, summed up by day and `by`, and tell its days apart.
 

@@ -16,6 +16,7 @@ import attrs
 from ..errors import InvalidQuery
 from ..moments import DAY, next_month, utc_now
 from ..money import ZERO, add, quantize, subtract, total
+from ..reports.dimensions import CostDimensions
 from .days import read_bill
 from .projection import LEAST_DAYS, STOPPED_DAYS, estimate
 from .source import Source
@@ -108,11 +109,16 @@ def forecast(
     if first > today:
         raise InvalidQuery(f"{first:%Y-%m} has not begun")
     following = next_month(first)
-    group_by = {"workspace_id": ("workspace_id",), "model": ("description",)}.get(by or "", ())
+    finer: dict[str | None, CostDimensions] = {
+        "workspace_id": "workspace_id",
+        "model": "description",
+    }
     start = first - _HISTORY * DAY
     if since is not None:
         start = min(first, max(start, since))
-    bill = read_bill(source, start, following, by=() if by is None else (by,), group_by=group_by)
+    bill = read_bill(
+        source, start, following, by=() if by is None else (by,), group_by=finer.get(by, ())
+    )
     # A caller's `today` may lie before the source's: what came later was not known then.
     until = max(first, min(following, today, bill.days.billed_until.date()))
     series: dict[str | None, dict[dt.date, Decimal]] = {}

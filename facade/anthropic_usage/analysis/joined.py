@@ -6,10 +6,11 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
+from anthropic_admin_client.models.usage_group_by import UsageGroupBy
 
 from ..errors import AnthropicUsageError, AuthenticationError
 from ..money import ZERO, add, divide, quantize, subtract, times
@@ -40,7 +41,13 @@ _GIVEN_UP = (_GEO, _WINDOW, _TIER, _KIND, _WORKSPACE)
 _HALF = Decimal("0.5")
 _LONG = "200k-1M"
 _BILLED = ("standard", "batch", None)
-_OF_A_KEY = ("api_key_id", "workspace_id", "model", "service_tier", "context_window")
+_OF_A_KEY: Final[tuple[UsageGroupBy, ...]] = (
+    "api_key_id",
+    "workspace_id",
+    "model",
+    "service_tier",
+    "context_window",
+)
 _MEASURES = (*MEASURE_OF.items(), (WEB_SEARCH, WEB_SEARCH))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from anthropic_admin_client.models.api_key import ApiKey
+from anthropic_admin_client.models.bucket_width import BucketWidth
 from anthropic_admin_client.models.organization import Organization
 from anthropic_admin_client.models.user import User
 from anthropic_admin_client.models.workspace import Workspace
@@ -14,6 +15,7 @@ from ..engine.report import Report
 from ..errors import AnthropicUsageError, ApiError, AuthenticationError, InvalidQuery
 from ..moments import Moment
 from ..reports import ClaudeCodeRow, CostRow, Many, UsageRow
+from ..reports.dimensions import CostDimensions, UsageDimensions
 
 __all__ = ["Source", "UsageSource", "optional", "reason"]
 
@@ -51,8 +53,8 @@ class UsageSource(Protocol):
         starting_at: Moment,
         ending_at: Moment | None = None,
         *,
-        bucket_width: str = "1d",
-        group_by: Many | None = (),
+        bucket_width: BucketWidth = "1d",
+        group_by: UsageDimensions = (),
         speeds: Many | None = None,
     ) -> Report[UsageRow]:
         """Return the tokens used in a range."""
@@ -70,7 +72,7 @@ class Source(UsageSource, Protocol):
         starting_at: Moment,
         ending_at: Moment | None = None,
         *,
-        group_by: Many | None = (),
+        group_by: CostDimensions = (),
     ) -> Report[CostRow]:
         """Return what was billed in a range."""
 

@@ -27,7 +27,7 @@ import weakref
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -153,7 +153,7 @@ class Settings:
         listener: Listener | None = None,
         allow_http: bool | None = None,
         proxy: str | None = None,
-        verify: bool | str | ssl.SSLContext = True,
+        verify: Literal[True] | str | ssl.SSLContext = True,
         transport: AsyncBaseTransport | None = None,
     ) -> None:
         check_number("timeout", timeout, 1e-3, 86_400)
@@ -298,18 +298,22 @@ def _proxy(url: object) -> httpx.Proxy:
     return proxy
 
 
-def _trusted(verify: object) -> ssl.SSLContext | bool | None:
-    """Return whom to trust if that was said: a file or folder of certificates, a context, nobody.
+def _trusted(verify: object) -> ssl.SSLContext | None:
+    """Return whom to trust if that was said: a file or folder of certificates, or a context.
 
-    None leaves it to the environment and certifi, as httpx does.
+    None leaves it to the environment and certifi, as httpx does. A key is never sent to whoever
+    answers, so what checks nothing is refused.
     """
     if verify is True:
         return None
-    if verify is False or isinstance(verify, ssl.SSLContext):
+    if isinstance(verify, ssl.SSLContext):
+        if verify.verify_mode != ssl.CERT_REQUIRED or not verify.check_hostname:
+            raise InvalidQuery("verify is an ssl.SSLContext that checks nothing: let it check")
         return verify
     if not isinstance(verify, str | os.PathLike) or not os.path.exists(verify):
         raise InvalidQuery(
-            "verify is True, False, a file or folder of certificates, or an ssl.SSLContext"
+            "verify is True, a file or folder of certificates, or an ssl.SSLContext that checks: "
+            "the key is never sent to whoever answers"
         )
     with _typed("verify names no certificates that can be used"):
         if os.path.isdir(verify):

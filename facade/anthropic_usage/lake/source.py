@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from anthropic_admin_client.models.api_key import ApiKey
+from anthropic_admin_client.models.cost_group_by import CostGroupBy
 from anthropic_admin_client.models.organization import Organization
+from anthropic_admin_client.models.usage_group_by import UsageGroupBy
 from anthropic_admin_client.models.user import User
 from anthropic_admin_client.models.workspace import Workspace
 
@@ -35,10 +37,15 @@ from .storage import LakeError, Storage
 
 __all__ = ["BY_KEY", "BY_WORKSPACE", "COST_BY", "DaySource", "LakeSource", "may_be_fast"]
 
-_PRICED = ("model", "service_tier", "context_window", "inference_geo")
-BY_KEY = ("api_key_id", *_PRICED)
-BY_WORKSPACE = ("workspace_id", *_PRICED)
-COST_BY = ("workspace_id", "description")
+_PRICED: Final[tuple[UsageGroupBy, ...]] = (
+    "model",
+    "service_tier",
+    "context_window",
+    "inference_geo",
+)
+BY_KEY: Final[tuple[UsageGroupBy, ...]] = ("api_key_id", *_PRICED)
+BY_WORKSPACE: Final[tuple[UsageGroupBy, ...]] = ("workspace_id", *_PRICED)
+COST_BY: Final[tuple[CostGroupBy, ...]] = ("workspace_id", "description")
 
 _KEPT = 256 * 2**20
 """How many bytes of raw documents are held."""

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, get_args
 
 from anthropic_admin_client.models.context_window import ContextWindow
+from anthropic_admin_client.models.cost_group_by import CostGroupBy
 from anthropic_admin_client.models.inference_geo import InferenceGeo
 from anthropic_admin_client.models.service_tier import ServiceTier
 from anthropic_admin_client.models.speed import Speed as SpeedValue
+from anthropic_admin_client.models.usage_group_by import UsageGroupBy
 
 from ..fields import Dimension
 
 __all__ = ["ApiKey", "Context", "Geo", "Model", "Speed", "Text", "Tier", "Workspace"]
 
 Text = str | None
+
+UsageDimensions = UsageGroupBy | Iterable[UsageGroupBy] | None
+"""What the usage report can be grouped by: one dimension, or several."""
+CostDimensions = CostGroupBy | Iterable[CostGroupBy] | None
+"""What the cost report can be grouped by."""
 
 _TIERS, _GEOS, _WINDOWS = get_args(ServiceTier), get_args(InferenceGeo), get_args(ContextWindow)
 
