@@ -20,7 +20,7 @@ from ..reports import CostRow, UsageRow
 from .charges import charge_kind, charge_name, kind_name
 from .prices import KINDS, MEASURE_OF, WEB_SEARCH, PriceTable
 
-__all__ = ["DIMENSIONS", "Match", "match_bill", "rounding_of"]
+__all__ = ["DIMENSIONS", "Match", "match_bill"]
 
 DIMENSIONS = (
     "workspace_id",
@@ -37,8 +37,8 @@ _GIVEN_UP = (_GEO, _WINDOW, _TIER)
 """In this order, for a line whose use goes by another name in one of them."""
 _BILLED = ("standard", "batch", None)
 _TOKENS, _SEARCHES = "tokens", "web_search"
-_PLACES = 6
-"""Decimals of a cent to which real bills are rounded."""
+_ROUNDING = Decimal("0.000000005")
+"""Dollars by which a line may be off: real bills are rounded to six decimals of a cent."""
 
 Values = tuple[str | None, ...]
 
@@ -100,7 +100,7 @@ class Match:
     def bill(self, line: CostRow) -> None:
         """Count a line of the bill."""
         self.billed = add(self.billed, line.amount_usd)
-        self.rounding = add(self.rounding, rounding_of(line))
+        self.rounding = add(self.rounding, _ROUNDING)
         self.lines += 1
         if line.cost_type != _SEARCHES:
             named = (line.workspace_id, line.model, line.token_type, *_detail(line))
@@ -155,16 +155,6 @@ class Match:
             self.spread = (add(self.spread[0], band[0]), add(self.spread[1], band[1]))
         else:
             self.unpriced = True
-
-
-def rounding_of(line: CostRow) -> Decimal:
-    """Return how far a line's amount may be from the exact one, in US dollars.
-
-    Real bills are rounded to six decimals of a cent; a line that has more was not.
-    """
-    exponent = line.amount_cents.as_tuple().exponent
-    places = max(_PLACES, -exponent if isinstance(exponent, int) else 0)
-    return Decimal((0, (5,), -places - 3))
 
 
 def match_bill(
