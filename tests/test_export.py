@@ -140,6 +140,18 @@ def test_a_folder_belongs_to_one_export(client: Any, tmp_path: Path) -> None:
     assert isinstance(export(client, HOURS, tmp_path / "out"), Exported)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [".DS_Store", "._x", "Thumbs.db", "Thumbs.db:encryptable", "desktop.ini", ".directory", "Icon\r",
+     ".localized", ".nfs000000001", "lost+found", "@eaDir", ".Trash-1000", "System Volume Information"],
+)  # fmt: skip
+def test_what_a_file_manager_left_is_nobodys(client: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("left")
+    export(client, HOURS, tmp_path, "csv")
+    assert export(client, HOURS, tmp_path, "csv").kept == 8
+    assert (tmp_path / name).read_text() == "left"
+
+
 def test_a_killed_export_loses_and_doubles_nothing(served: Any, tmp_path: Path) -> None:
     simulator, server = served
     simulator.latency_ms = 40.0

@@ -25,6 +25,7 @@ from anthropic_usage.cli.main import main
 from anthropic_usage.cli.when import resolve
 from anthropic_usage.errors import InvalidQuery
 from anthropic_usage.simulator import Server, Simulator
+from support import Answer, Asked, Loopback, page
 
 MARKER = "MARKER-nobody-sees"
 SPAN = ("--since", "2026-11-10", "--until", "2026-11-15")
@@ -485,7 +486,8 @@ def test_doctor(run: Run, served: tuple[Simulator, Server]) -> None:
     done = run("doctor")
     assert done.returncode == 1
     assert "FAILED  permission" in done.stdout
-    assert "needs an Admin API key" in done.stdout
+    assert done.stdout.count("needs an Admin API key") == 1
+    assert done.stdout.count("the same as of the permission") == 3
 
     demo = command("doctor", "--demo")
     assert demo.returncode == 0
@@ -504,6 +506,38 @@ def test_doctor(run: Run, served: tuple[Simulator, Server]) -> None:
         "doctor", ANTHROPIC_BASE_URL="https://x y", ANTHROPIC_ADMIN_API_KEY="sk-ant-admin01-x"
     )
     assert nowhere.returncode == 1
+
+
+def test_an_organization_without_a_name_goes_by_its_id() -> None:
+    body = b'{"id": "org-1", "type": "organization", "name": null}'
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(body=body if asked.path.endswith("/me") else page([]))
+
+    with Loopback(answer) as server:
+        done = command(
+            "doctor", ANTHROPIC_BASE_URL=server.url, ANTHROPIC_ADMIN_API_KEY="sk-ant-admin01-x"
+        )
+    assert "reads the organization 'org-1'" in done.stdout
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+@pytest.mark.parametrize("name", ["report", "chargeback", "check"])
+def test_what_is_refused_for_one_reason_is_said_once(
+    name: str, status: int, tmp_path: Path
+) -> None:
+    kind = {403: "permission_error", 404: "not_found_error", 500: "api_error"}[status]
+    body = json.dumps({"type": "error", "error": {"type": kind, "message": "REASON"}}).encode()
+    budgets = tmp_path / "budgets.yml"
+    budgets.write_text("budgets:\n- {name: all, amount_usd: 10}\n")
+    more = ("--budget", str(budgets)) if name == "check" else SPAN
+    headers = {"retry-after": "0"}
+    with Loopback(lambda asked: Answer(status=status, body=body, headers=headers)) as server:
+        done = command(
+            name, *more, ANTHROPIC_BASE_URL=server.url, ANTHROPIC_ADMIN_API_KEY="sk-ant-admin01-x"
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("REASON") == 1, done.stderr
 
 
 @pytest.mark.parametrize("name", ["", "usage", "cost", "claude-code", "doctor", "simulate", "demo"])

@@ -36,6 +36,8 @@ TABLES = {
     "reconcile": ("reconcile", *SPAN),
     "forecast": ("forecast", "--month", "2026-11", "--by", "model"),
     "prices": ("prices", "--date", "2026-11-10"),
+    "weeks": ("usage", *SPAN, "--by", "week,model,workspace_id"),
+    "people": ("claude-code", *SPAN, "--people"),
 }
 FIGURE = re.compile(r"-?<?\$[0-9][0-9,.]*|\b[0-9][0-9,.]*[kMBTP%]?(?![\w-])")
 
@@ -129,7 +131,7 @@ def test_a_file_never_gets_escapes(
     assert "\x1b" not in run_command(TABLES[name], where)[1]
 
 
-@pytest.mark.parametrize("width", [40, 47, 60, 80, 100])
+@pytest.mark.parametrize("width", [40, 41, 47, 60, 80, 100, 132, 200])
 @pytest.mark.parametrize("name", TABLES)
 def test_a_figure_is_whole_or_its_column_is_left_out(
     name: str, width: int, served: tuple[Simulator, Server], monkeypatch: pytest.MonkeyPatch
@@ -140,6 +142,7 @@ def test_a_figure_is_whole_or_its_column_is_left_out(
     text, said = on_a_terminal(TABLES[name], where)
     known = set(FIGURE.findall(wide))
     for line in text.splitlines():
+        assert cell_len(line) <= width, line
         if "…" not in line:
             assert set(FIGURE.findall(line)) <= known, line
         assert not re.search(r"\$[0-9,.]*…|…[0-9,.]*[kMB%]?$", line), line

@@ -113,6 +113,25 @@ def test_the_command(tracked: tuple[Storage, Simulator], tmp_path: Path, run: Ru
     assert len(stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("[1, 2]", "[1, 2]"), ("{'a': 1}", '{"a": 1}'), ("map {'é': [true, null]}", '{"é": [true, null]}'),
+     ("['nan'::double, 1.5::decimal(3, 1)]", '[null, 1.5]'), ("[date '2026-01-02']", '["2026-01-02"]'),
+     ("['=1+1']", '["=1+1"]'), ("[null]", "[null]"), ("{'a': {'b': 'x,y'}}", '{"a": {"b": "x,y"}}')],
+)  # fmt: skip
+def test_what_holds_several_values_is_json_in_csv_as_well(
+    value: str, said: str, tracked: tuple[Storage, Simulator], run: Run
+) -> None:
+    root = ("--datalake-root", str(tracked[0]))
+    code, stdout, stderr = run("sql", f"select {value} v, 1 w", "--csv", *root, of=cli.main)
+    assert code == 0, stderr
+    assert list(csv.reader(io.StringIO(stdout))) == [["v", "w"], [said, "1"]]
+    assert (
+        json.loads(said)
+        == json.loads(run("sql", f"select {value} v", "--json", *root, of=cli.main)[1])[0]["v"]
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java")
 @pytest.mark.filterwarnings("ignore")

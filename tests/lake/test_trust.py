@@ -151,6 +151,56 @@ def test_a_malformed_url_keeps_its_secrets(url: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("abfss://box@account.dfs.core.windows.net/lake", "account.dfs.core.windows.net"),
+        ("abfss://account:SECRET@box/lake", "account.blob.core.windows.net"),
+        ("gs://bucket/lake", "storage.googleapis.com"),
+        ("s3://bucket/lake?region=us-east-1", "s3.amazonaws.com"),
+    ],
+)
+def test_a_store_that_cannot_be_reached_says_which_host(
+    url: str, host: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(address: tuple[str, int], **_: Any) -> Any:
+        raise OSError(111, f"nobody at {address[0]}")
+
+    for name in (
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("socket.create_connection", refuse)
+    code, stdout, stderr = run("--date", "2026-11-10", "--datalake-root", url)
+    assert (code, stdout) == (1, "")
+    assert f"cannot be reached: {host}:443: nobody at {host}" in stderr.splitlines()[-1]
+    assert "SECRET" not in stderr
+
+
+def test_an_error_that_only_the_object_store_knows_is_a_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+
+    class Stores:
+        @staticmethod
+        def from_uri(url: str) -> Any:
+            raise pa.ArrowException("Unknown error: no token")
+
+    monkeypatch.setattr("pyarrow.fs.FileSystem", Stores)
+    for command in (("--date", "2026-11-10"), ("sql", "select 1"), ("lake", "verify")):
+        main = None if command[0] == "--date" else cli.main
+        root = ("--datalake-root", "gs://bucket/lake")
+        code, stdout, stderr = run(*command, *root, **({} if main is None else {"of": main}))
+        assert (code, stdout) == (1, "")
+        assert "no token" in stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
     ("root", "url"),
     [
         ("s3://key:SECRET@bucket/lake?region=us-east-1", "s3://bucket/lake/x"),

@@ -169,13 +169,16 @@ def answer(
             lines = [(row, plain_value(row)) for row in rows]
             writer.writerow(map(disarm, lines[0][1] if lines else columns))
             for row, line in lines:
-                # Numbers are written as text too, and are no danger.
-                writer.writerow(
-                    disarm(value) if isinstance(row[name], str) else value
-                    for name, value in line.items()
-                )
+                writer.writerow(_cell(row[name], value) for name, value in line.items())
         else:
             table(out)
+
+
+def _cell(value: Any, plain: Any) -> Any:
+    """Return a CSV's cell: numbers are no danger, and what holds several values is JSON."""
+    if isinstance(plain, dict | list):
+        return disarm(dumps(plain))
+    return disarm(plain) if isinstance(value, str) else plain
 
 
 def console_for(out: IO[str]) -> Console:

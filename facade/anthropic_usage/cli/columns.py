@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import IO
 
@@ -16,7 +17,14 @@ from ..outside import clean
 from .spool import after
 from .streams import is_terminal
 
-__all__ = ["Column", "footnotes", "lay_out", "left_out_sentence", "print_columns"]
+__all__ = [
+    "Column",
+    "footnotes",
+    "lay_out",
+    "left_out_sentence",
+    "print_columns",
+    "write_line",
+]
 
 _NO_LIMIT = 100_000
 """The width where no terminal sets one: nothing is cut or broken in a pipe."""
@@ -88,6 +96,25 @@ def print_columns(
         after(out, sentence)
 
 
+def write_line(out: IO[str], text: str, hang: int = 2, style: str = "{}") -> None:
+    """Write a line; a terminal too narrow for it gets several, broken at blanks and indented."""
+    room = _room(out)
+    hang = hang if hang <= room // 2 else 2
+    line = ""
+    for word in re.findall(r"\s*\S+", clean(text)):
+        if line.strip() and cell_len(line + word) > room:
+            out.write(f"{style.format(line)}\n")
+            line, word = " " * hang, word.lstrip()
+        line += word
+    out.write(f"{style.format(line)}\n")
+
+
+def _room(out: IO[str]) -> int:
+    if not is_terminal(out):
+        return _NO_LIMIT
+    return max(_LEAST, Console(file=out, force_terminal=True).width)
+
+
 def left_out_sentence(headings: Iterable[str]) -> str:
     """Say which columns a terminal was too narrow for; nothing if for none."""
     said = ", ".join(dict.fromkeys(filter(None, headings)))
@@ -120,7 +147,7 @@ def lay_out(
     """Print a table; returns the headings of the columns that had no room."""
     terminal = is_terminal(out)
     console = Console(file=out, force_terminal=terminal, highlight=False)
-    room = max(_LEAST, console.width) if terminal else _NO_LIMIT
+    room = _room(out)
     plan = _plan(columns, room)
     bold = "\x1b[1m{}\x1b[0m" if terminal and os.environ.get("TERM") != "dumb" else "{}"
 

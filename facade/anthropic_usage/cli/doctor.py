@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
@@ -72,7 +73,8 @@ def _told_once(findings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield findings such that what went wrong for one reason says that once."""
     told: dict[str, str] = {}
     for finding in findings:
-        first = told.setdefault(finding.says, finding.what) if finding.ok is False else ""
+        reason = re.sub(r" \(request \S+\)", "", finding.says)
+        first = told.setdefault(reason, finding.what) if finding.ok is False else ""
         again = first not in ("", finding.what)
         yield attrs.evolve(finding, says=f"the same as of the {first}") if again else finding
 

@@ -14,7 +14,7 @@ from ..outside import cell
 from ..pages import team
 from ..sinks.delimited import csv_writer, disarm
 from ..sinks.plain import dumps, plain_value
-from .columns import Column, lay_out, left_out_sentence
+from .columns import Column, lay_out, left_out_sentence, write_line
 from .options import Printing
 
 __all__ = ["print_people", "print_teams"]
@@ -84,9 +84,10 @@ def _lines(result: People) -> Iterable[dict[str, Any]]:
 
 def _print_tables(result: People, out: IO[str]) -> list[str]:
     last = result.ending_at - DAY
-    out.write(f"Claude Code, {result.starting_at:%Y-%m-%d} to {last:%Y-%m-%d} (UTC days)\n\n")
+    write_line(out, f"Claude Code, {result.starting_at:%Y-%m-%d} to {last:%Y-%m-%d} (UTC days)")
+    out.write("\n")
     for heading, value in _headlines(result):
-        out.write(f"{heading:<12}  {value}\n")
+        write_line(out, f"{heading:<12}  {value}", 14)
     left: list[str] = []
     left += print_teams(result, out)
     if result.people:
@@ -103,7 +104,8 @@ def _print_tables(result: People, out: IO[str]) -> list[str]:
         left += _table(columns, out, footer=len(result.others) > 1)
     left += _table(_week_columns(result.weeks), out)
     if result.idle:
-        out.write(f"\nNot active: {team.idle(result.idle)}\n")
+        out.write("\n")
+        write_line(out, f"Not active: {team.idle(result.idle)}")
     sentence = left_out_sentence(left)
     return [sentence] if sentence else []
 

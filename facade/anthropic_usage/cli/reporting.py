@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,6 @@ from .answers import (
     Output,
     answer,
     answer_options,
-    console_for,
     ids_option,
     names_of,
     period_options,
@@ -33,10 +33,11 @@ from .answers import (
     print_columns,
 )
 from .billing import read_owners
-from .columns import left_out_sentence
+from .columns import left_out_sentence, write_line
 from .options import source_options
 from .people import print_teams
 from .session import Connection, note, note_of_names
+from .streams import is_terminal
 from .strict import OutputFile, OutputFolder
 
 __all__ = ["report_command"]
@@ -168,26 +169,24 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _print(result: Spend, title: str | None, out: IO[str]) -> None:
-    console = console_for(out)
     heading = title or result.organization or "Claude spend"
-    with console.capture() as capture:
-        console.print(f"{clean(heading)}, {span(result)}", style="bold", markup=False)
-        console.print()
-        width = max(len(figure.name) for figure in figures(result))
-        for figure in figures(result):
-            line = f"{figure.name:<{width}}  {figure.value:>20}  {figure.note}"
-            console.print(line, markup=False, soft_wrap=True)
-        if result.by_day:
-            days = [day.billed for day in result.by_day]
-            first, last = result.by_day[0].day, result.by_day[-1].day
-            console.print(
-                f"{'Each day':<{width}}  {sparkline(days):>20}  {first} to {last}, "
-                f"{dollars(min(days))} to {dollars(max(days))}",
-                markup=False,
-                soft_wrap=True,
-            )
-        console.print()
-    out.write(capture.get())
+    bold = "\x1b[1m{}\x1b[0m" if is_terminal(out) and os.environ.get("TERM") != "dumb" else "{}"
+    write_line(out, f"{clean(heading)}, {span(result)}", style=bold)
+    out.write("\n")
+    width = max(len(figure.name) for figure in figures(result))
+    hang = width + 24
+    for figure in figures(result):
+        write_line(out, f"{figure.name:<{width}}  {figure.value:>20}  {figure.note}", hang)
+    if result.by_day:
+        days = [day.billed for day in result.by_day]
+        first, last = result.by_day[0].day, result.by_day[-1].day
+        write_line(
+            out,
+            f"{'Each day':<{width}}  {sparkline(days):>20}  {first} to {last}, "
+            f"{dollars(min(days))} to {dollars(max(days))}",
+            hang,
+        )
+    out.write("\n")
     _print_slices("model", result.by_model, result, out)
     _print_slices("workspace", result.by_workspace, result, out)
     _print_slices("kind of charge", result.by_kind, result, out)
@@ -196,7 +195,7 @@ def _print(result: Spend, title: str | None, out: IO[str]) -> None:
     if keys := result.keys[:_MOST]:
         _print_keys(keys, out)
     if result.coding is None:
-        out.write(f"Claude Code: {team.NOT_KNOWN}\n")
+        write_line(out, f"Claude Code: {team.NOT_KNOWN}")
     else:
         _print_coding(result.coding, out)
     for sentence in result.notes:
@@ -207,22 +206,24 @@ def _print_coding(coding: Coding, out: IO[str]) -> None:
     who = coding.who
     work = who.by_people
     answered = work.accepted + work.rejected
-    out.write(
+    write_line(
+        out,
         f"Claude Code: {team.seated(who)}, {several(work.sessions, 'session')}, "
         f"+{work.lines_added:,} -{work.lines_removed:,} lines, {several(work.commits, 'commit')}, "
         f"{several(work.pull_requests, 'pull request')}, {percent(work.accepted, answered)} of "
-        "proposals taken\n"
+        "proposals taken",
     )
     if who.keys:
         keys, beside = several(who.keys, team.kinds(who)), who.by_others
-        out.write(f"  beside them {keys}, no people: {several(beside.sessions, 'session')}\n")
+        said = several(beside.sessions, "session")
+        write_line(out, f"  beside them {keys}, no people: {said}", 4)
     for sentence in team.paid(who):
-        out.write(f"  {sentence}\n")
+        write_line(out, f"  {sentence}", 4)
     if who.active:
         weeks = who.weeks
         line = sparkline([Decimal(week.active) for week in weeks])
         ends = dict.fromkeys(team.week_name(week) for week in (weeks[0], weeks[-1]))
-        out.write(f"  people by week {line} {' to '.join(ends)}\n")
+        write_line(out, f"  people by week {line} {' to '.join(ends)}", 4)
     left = left_out_sentence(print_teams(who, out))
     for sentence in (*([left] if left else []), *who.notes):
         note(sentence)

@@ -29,6 +29,7 @@ from .answers import (
     print_columns,
     read_text,
 )
+from .columns import write_line
 from .options import source_options
 from .session import Connection, note
 from .strict import OutputFile, WholeRange
@@ -96,7 +97,7 @@ def forecast_command(
             Column("last four weeks", [_last_weeks(result) for result in results]),
         ]
         print_columns(columns, out, f"{first.first_day} to {first.last_day}, {_billed(first)}")
-        out.write(f"{_how(first)}\n")
+        write_line(out, _how(first))
 
     document = {"level": level, "backtest": BACKTEST, "forecasts": rows}
     answer(output, document, show, rows)
