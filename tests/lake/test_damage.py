@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 from anthropic_usage import AnthropicUsageError, UsageClient
 from anthropic_usage.cli import main as cli
-from anthropic_usage.lake.source import LakeSource
-from anthropic_usage.lake.sql import query
 from anthropic_usage.lake.storage import LakeError, Storage
 from anthropic_usage.lake.tracker import Tracker
 from anthropic_usage.lake.upkeep import prune, rebuild, verify
@@ -23,10 +21,10 @@ from anthropic_usage.simulator import Simulator
 from clock import NOW
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from soak_attacks import by_reports, by_sql
 from tracking import KEY, Run
 
 DAYS = [dt.date(2026, 11, day) for day in (8, 9, 10)]
-SPAN = ("2026-11-08", "2026-11-11")
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +41,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lake(whole: Path, tmp_path: Path) -> Storage:
     """Give a copy of the lake."""
     return Storage(shutil.copytree(whole, tmp_path / "lake"))
-
-
-def by_sql(lake: Storage) -> tuple[int, Decimal]:
-    (tokens,) = query(lake, "select sum(total_tokens) as n from usage_daily").to_pylist()
-    (usd,) = query(lake, "select sum(amount_usd) as n from cost_daily").to_pylist()
-    return int(tokens["n"]), usd["n"]
-
-
-def by_reports(lake: Storage) -> tuple[int, Decimal]:
-    source = LakeSource(lake)
-    usage = source.usage(*SPAN, group_by="model").totals().total_tokens
-    return usage, source.cost(*SPAN).totals().amount_usd
 
 
 def exact_or_refused(lake: Storage, truth: tuple[int, Decimal]) -> None:

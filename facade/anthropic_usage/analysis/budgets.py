@@ -6,6 +6,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
@@ -576,17 +577,11 @@ def _cache(usage: Sequence[UsageRow], budgets: Budgets, until: dt.date) -> Itera
     drop = subtract(before, now)
     if drop >= budgets.cache_drop:
         yield Alert(
-            kind="cache",
-            subject="everything",
+            **_of_cache(until, budgets.cache_drop, drop),
             message=(
                 f"only {now:.1f}% of input was read from the cache in the last seven days; it was "
                 f"{before:.1f}% in the four weeks before"
             ),
-            id="cache:everything",
-            day=until - DAY,
-            threshold=budgets.cache_drop,
-            amount=drop,
-            unit="percentage points",
             again_at=add(drop, absolute(budgets.cache_drop)),
         )
 
@@ -601,19 +596,26 @@ def _cache_recovered(
     drop = subtract(before, now)
     if drop < budgets.cache_drop and times(drop, 2) < budgets.cache_drop:
         yield Alert(
-            kind="cache",
-            subject="everything",
+            **_of_cache(until, budgets.cache_drop, drop),
             message=(
                 f"{now:.1f}% of input was read from the cache in the last seven days, as usual: it "
                 f"was {before:.1f}% in the four weeks before"
             ),
-            id="cache:everything",
-            day=until - DAY,
-            threshold=budgets.cache_drop,
-            amount=drop,
-            unit="percentage points",
             severity="info",
         )
+
+
+def _of_cache(until: dt.date, threshold: Decimal, drop: Decimal) -> dict[str, Any]:
+    """Return what alerts of the cache rate have in common."""
+    return {
+        "kind": "cache",
+        "subject": "everything",
+        "id": "cache:everything",
+        "day": until - DAY,
+        "threshold": threshold,
+        "amount": drop,
+        "unit": "percentage points",
+    }
 
 
 def _cache_rate(usage: Sequence[UsageRow], start: dt.date, end: dt.date) -> Decimal | None:

@@ -1,7 +1,7 @@
 """What a row's field says of itself, and all that follows from it: one line a field.
 
 `declarations` has the words of a row class, `compiled` writes the loops that run once a result,
-`columns` knows Arrow, the lake and JSON.
+`columns` knows Arrow and the lake.
 """
 
 from .declarations import (

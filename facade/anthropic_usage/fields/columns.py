@@ -1,4 +1,4 @@
-"""A row's fields as columns of Arrow, of the lake, and of JSON. Arrow needs the extra `arrow`."""
+"""A row's fields as columns of Arrow and of the lake. Arrow needs the extra `arrow`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import importlib
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import AnthropicUsageError, MissingExtra
 from ..moments import microseconds
@@ -18,24 +18,18 @@ from .declarations import Field, Fields, Nested, Row, Span
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["batch", "json_schema", "lake_columns", "require", "schema", "table"]
-
-
-class _Stored(NamedTuple):
-    lake: str
-    json: str
-    format: str = ""
+__all__ = ["batch", "lake_columns", "require", "schema", "table"]
 
 
 _STORED: Final = {
-    str: _Stored("string", "string"),
-    int: _Stored("int64", "integer"),
-    bool: _Stored("bool", "boolean"),
-    Decimal: _Stored("decimal(38,15)", "string", "decimal"),
-    dt.date: _Stored("date", "string", "date"),
-    dt.datetime: _Stored("timestamp", "string", "date-time"),
+    str: "string",
+    int: "int64",
+    bool: "bool",
+    Decimal: "decimal(38,15)",
+    dt.date: "date",
+    dt.datetime: "timestamp",
 }
-"""How values of a type are kept."""
+"""How a lake keeps values of a type."""
 
 
 def require(module: str, extra: str) -> Any:
@@ -51,13 +45,7 @@ def require(module: str, extra: str) -> Any:
 def lake_columns(fields: Fields[Any], dimensions: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return a lake table's columns but for its date: each one's type, and what it holds."""
     named = [fields.all[name] for name in fields.facts(dimensions)]
-    return {field.name: (_STORED[field.type].lake, field.said) for field in named}
-
-
-def json_schema(fields: Fields[Any], columns: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return the JSON schema of a row: money and moments are strings."""
-    named = {name: _json(fields.all[name]) for name in columns or fields.columns()}
-    return {"type": "object", "properties": named, "required": list(named)}
+    return {field.name: (_STORED[field.type], field.said) for field in named}
 
 
 def schema(fields: Fields[Any], columns: Iterable[str], zone: str = "UTC") -> pyarrow.Schema:
@@ -119,15 +107,6 @@ def _filler(fields: Fields[Any], names: tuple[str, ...]) -> Any:
     return compiled(source_of_filler(fields, names), fields.scope | {"us": microseconds})
 
 
-def _json(field: Field) -> dict[str, Any]:
-    if isinstance(field, Nested):
-        items = json_schema(field.fields, field.fields.facts())
-        return {"type": "array", "items": items, "description": field.said}
-    _, kind, written = _STORED[field.type]
-    described = {"type": [kind, "null"] if field.nullable else kind, "description": field.said}
-    return {**described, "format": written} if written else described
-
-
 def _arrow(pa: Any, field: Field, zone: str) -> Any:
     if isinstance(field, Nested):
         inner = field.fields
@@ -137,7 +116,7 @@ def _arrow(pa: Any, field: Field, zone: str) -> Any:
         return pa.decimal128(38, _scale(field))
     if field.type is dt.datetime:
         return pa.timestamp("us", tz=zone)
-    return pa.date32() if field.type is dt.date else pa.type_for_alias(_STORED[field.type].lake)
+    return pa.date32() if field.type is dt.date else pa.type_for_alias(_STORED[field.type])
 
 
 def _cell(row: Row, field: Field) -> Any:

@@ -24,12 +24,10 @@ _FILES = itertools.count()
 
 def answer_of(row: type[Row], fields: Iterable[Field]) -> Any:
     """Return the struct of the result that has these fields at their paths."""
-    return _object(row.__name__, [(field.at.split("."), field) for field in fields], row.RESULT)
+    return _object(row.__name__, [(field.at.split("."), field) for field in fields])
 
 
-def _object(
-    name: str, fields: Sequence[tuple[list[str], Field]], base: Any = msgspec.Struct
-) -> Any:
+def _object(name: str, fields: Sequence[tuple[list[str], Field]]) -> Any:
     members: dict[str, list[tuple[list[str], Field]]] = {}
     for (head, *rest), field in fields:
         members.setdefault(head, []).append((rest, field))
@@ -37,7 +35,7 @@ def _object(
         (head, _object(f"{name}_{head}", inner)) if inner[0][0] else (head, *inner[0][1].answer())
         for head, inner in members.items()
     ]
-    return msgspec.defstruct(name, made, bases=(base,), gc=False, kw_only=True)
+    return msgspec.defstruct(name, made, gc=False, kw_only=True)
 
 
 def source_of_maker(fields: Fields[Any]) -> str:

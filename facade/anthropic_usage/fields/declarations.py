@@ -85,7 +85,7 @@ class _Names:
 
 
 class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What the rows of all reports have in common, and where their answers keep the fields."""
+    """What the rows of all reports have in common."""
 
     TIME: ClassVar = _Names("time")
     DIMENSIONS: ClassVar = _Names("dimensions")
@@ -96,10 +96,6 @@ class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     NESTED: ClassVar = _Names("nested_columns")
 
     REPORT: ClassVar[str] = ""
-    DIMENSIONS_IN: ClassVar[str] = ""
-    MEASURES_IN: ClassVar[str] = ""
-    RESULT: ClassVar[type[msgspec.Struct]] = msgspec.Struct
-    """What the answer's results have beyond the row's fields: their time, where rows are flat."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, the derived ones too, in the documented order."""
@@ -522,13 +518,8 @@ def _bound(row: type[Row]) -> Iterator[Any]:
             kind = get_args(hint)[0]
             options = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
             plain = next(option for option in options if option is not types.NoneType)
-            inside = row.DIMENSIONS_IN if isinstance(field, Dimension) else ""
-            inside = row.MEASURES_IN if isinstance(field, Measure) else inside
-            inside = "" if field.at.startswith("/") else inside
-            at = ".".join(filter(None, (inside, field.at.lstrip("/") or name)))
-            yield attrs.evolve(
-                field, name=name, at=at, type=plain, nullable=types.NoneType in options
-            )
+            nullable = types.NoneType in options
+            yield attrs.evolve(field, name=name, at=field.at or name, type=plain, nullable=nullable)
 
 
 def _unread(results: Any, start: dt.datetime, end: dt.datetime) -> None:

@@ -157,11 +157,20 @@ def _grouped(parts: Mapping[str, Decimal], largest: list[str]) -> Mapping[str, D
     return {**kept, _OTHER: rest} if rest else kept
 
 
+def _dates(dates: list[str], narrow: bool) -> Any:
+    """Return an axis of dates that names as many as there is room for."""
+    return require("altair", "charts").Axis(
+        values=dates[:: max(1, -(-len(dates) // (5 if narrow else 12)))],
+        labelAngle=0,
+        labelExpr="timeFormat(toDate(datum.value + 'T00:00'), '%b %-d')",
+        grid=False,
+    )
+
+
 def _daily_marks(rows: Any, names: list[str], narrow: bool) -> Any:
     altair = require("altair", "charts")
     colours = [*_COLOURS[: len(names) - 1], _COLOURS[-1]] if _OTHER in names else _COLOURS
     days = sorted({row["day"] for row in rows})
-    every = max(1, -(-len(days) // (5 if narrow else 12)))
     return (
         altair.Chart(altair.Data(values=rows))
         .mark_bar()
@@ -169,12 +178,7 @@ def _daily_marks(rows: Any, names: list[str], narrow: bool) -> Any:
             x=altair.X(
                 "day:O",
                 title=None,
-                axis=altair.Axis(
-                    values=days[::every],
-                    labelAngle=0,
-                    labelExpr="timeFormat(toDate(datum.value + 'T00:00'), '%b %-d')",
-                    grid=False,
-                ),
+                axis=_dates(days, narrow),
                 scale=altair.Scale(paddingInner=0.15),
             ),
             y=altair.Y(
@@ -271,7 +275,6 @@ def _weeks(spend: Spend, weeks: Sequence[Week]) -> Chart:
 def _week_marks(rows: Any, narrow: bool) -> Any:
     altair = require("altair", "charts")
     weeks = [row["week"] for row in rows]
-    every = max(1, -(-len(weeks) // (5 if narrow else 12)))
     return (
         altair.Chart(altair.Data(values=rows))
         .mark_bar(color=_COLOURS[0], size=24)
@@ -279,12 +282,7 @@ def _week_marks(rows: Any, narrow: bool) -> Any:
             x=altair.X(
                 "week:O",
                 title=None,
-                axis=altair.Axis(
-                    values=weeks[::every],
-                    labelAngle=0,
-                    labelExpr="timeFormat(toDate(datum.value + 'T00:00'), '%b %-d')",
-                    grid=False,
-                ),
+                axis=_dates(weeks, narrow),
             ),
             y=altair.Y(
                 "people:Q",
